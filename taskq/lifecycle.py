@@ -1,0 +1,272 @@
+"""What happens in the life of jobs and workers, as frozen values, and the emitter that hands them to listeners.
+
+Modules emit; only :mod:`taskq.observability` words log lines. Users listen with ``@app.on(JobDead)``. Durations are
+seconds, instants are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind", bound="Event")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The root of all events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent(Event):
+    """Something that happened to one job. ``task`` is ``None`` where the message names none that can be run."""
+
+    job_id: str
+    task: str | None
+    queue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnqueued(JobEvent):
+    """The broker confirmed a job of this process. ``not_before``: its ETA, if it is delayed."""
+
+    not_before: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionEvent(JobEvent):
+    """Something that happened to one execution of a job."""
+
+    attempt: int
+    execution: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(ExecutionEvent):
+    """A worker starts to run the job. ``waited_s``: since the enqueue, where that is known."""
+
+    waited_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionEnded(ExecutionEvent):
+    """An execution ended and its delivery was settled. ``duration_s`` is the time in the task."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSucceeded(ExecutionEnded):
+    """The task returned. ``replied``: whether a result was sent to a caller."""
+
+    replied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRetried(ExecutionEnded):
+    """The attempt failed with ``error`` (one line); attempt ``attempt + 1`` of ``attempts`` starts after ``wait_s``."""
+
+    attempts: int
+    wait_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDead(ExecutionEnded):
+    """The job became a dead letter: see ``taskq.wire.dead.DeadReason`` for ``reason``; ``error`` is one line."""
+
+    reason: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSnoozed(ExecutionEnded):
+    """The task put its job off for ``wait_s``; it counts no attempt."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobExpired(ExecutionEnded):
+    """The job was not run: its time to start was over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHandedBack(ExecutionEnded):
+    """A shutdown cut the job; it starts again elsewhere with the same attempt number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryLost(ExecutionEnded):
+    """The delivery was no longer ours when it was to be settled; the broker has given it to somebody else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadOverran(ExecutionEvent):
+    """The job's time is over but its thread still runs: it keeps its slot until it ends."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnQueueAwaited(JobEvent):
+    """A task waits for a job of its own queue while it holds the queue's only slot in this worker."""
+
+    by_task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyDropped(Event):
+    """A reply that nobody waits for (any more): late, repeated or unknown."""
+
+    correlation_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOpened(Event):
+    """An app connected to its broker. ``label`` is the broker's URL for people.
+
+    ``by_default``: nobody set a URL. ``interactive``: a person watches (standard error is a terminal).
+    """
+
+    app: str
+    label: str
+    by_default: bool
+    interactive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted(Event):
+    """A worker consumes. ``queues`` maps each to its concurrency."""
+
+    app: str
+    pid: int
+    queues: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopping(Event):
+    """A worker takes no more jobs; ``running`` ones have ``grace_s`` to end."""
+
+    reason: str
+    running: int
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped(Event):
+    """A worker ended. ``executed`` counts executions, ``dead`` dead letters; ``threads`` still run."""
+
+    executed: int
+    dead: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopBlocked(Event):
+    """Something blocks the event loop, for ``seconds`` so far; ``stack`` shows what. Emitted from a thread."""
+
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildExited(Event):
+    """A supervised worker process ended and is started again after ``restart_in_s`` (``None``: it is not)."""
+
+    pid: int
+    status: int
+    restart_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookFailed(Event):
+    """A listener raised; the job that it listened to is not touched by that."""
+
+    listener: str
+    error: BaseException
+
+
+class Emitter:
+    """Hands events to listeners. A listener never disturbs what it listens to; without listeners it costs a lookup."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[type[Event], Callable[[Any], Any]]] = []
+        self._by_type: dict[type[Event], tuple[Callable[[Any], Any], ...]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def on(self, kind: type[Kind], listener: Callable[[Kind], Any]) -> None:
+        """Call ``listener`` (a function or a coroutine function) for events of ``kind`` and its subclasses."""
+        self._listeners.append((kind, listener))
+        self._by_type.clear()
+
+    @contextmanager
+    def listening(self, kind: type[Kind], listener: Callable[[Kind], Any]) -> Generator[None]:
+        """Listen inside the block only."""
+        self.on(kind, listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove((kind, listener))
+            self._by_type.clear()
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Say whether anybody listens to ``kind``, so that costly events need not be built."""
+        return bool(self._for(kind))
+
+    def emit(self, event: Event, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Give ``event`` to its listeners, in the order in which they were added.
+
+        From another thread than the event loop's, ``loop`` says where coroutine listeners run; the others are called
+        at once, on the calling thread.
+        """
+        for listener in self._for(type(event)):
+            try:
+                waiting = listener(event)
+            except Exception as error:
+                self._failed(event, listener, error)
+                continue
+            if not inspect.iscoroutine(waiting):
+                continue
+            if loop is None:
+                self._start(event, waiting, listener)
+            else:
+                loop.call_soon_threadsafe(self._start, event, waiting, listener)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a coroutine listener runs."""
+        return bool(self._running)
+
+    async def drain(self) -> None:
+        """Wait until the coroutine listeners that were started have ended."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    def _for(self, kind: type[Event]) -> tuple[Callable[[Any], Any], ...]:
+        found = self._by_type.get(kind)
+        if found is None:
+            found = tuple(listener for wanted, listener in self._listeners if issubclass(kind, wanted))
+            self._by_type[kind] = found
+        return found
+
+    def _start(self, event: Event, waiting: Any, listener: Callable[[Any], Any]) -> None:
+        async def guarded() -> None:
+            try:
+                await waiting
+            except Exception as error:
+                self._failed(event, listener, error)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _failed(self, event: Event, listener: Callable[[Any], Any], error: Exception) -> None:
+        if not isinstance(event, HookFailed):
+            self.emit(HookFailed(listener=getattr(listener, "__qualname__", repr(listener)), error=error))
