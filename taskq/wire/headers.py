@@ -1,0 +1,127 @@
+"""The names of taskq's headers, and what every copy of a message leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from taskq.errors import UndecodableMessage
+from taskq.tasks.options import RESERVED_PREFIX
+
+HeaderScalar = str | int | float | bool
+Headers = Mapping[str, object]
+"""Headers as they arrive: text, numbers and bools of ours; foreign programs may send any AMQP value."""
+
+WIRE_VERSION: Final = 1
+LARGEST_HEADERS: Final = 16_384  # bytes, all headers together
+
+VERSION: Final = "taskq-version"
+ATTEMPT: Final = "taskq-attempt"
+EXECUTION: Final = "taskq-execution"
+QUEUE: Final = "taskq-queue"
+ENQUEUED_AT: Final = "taskq-enqueued-at"
+DEADLINE: Final = "taskq-deadline"
+ETA: Final = "taskq-eta"
+ERROR: Final = "taskq-error"
+JOB_ID: Final = "taskq-job-id"
+TASK: Final = "taskq-task"
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+
+DEAD_REASON: Final = "taskq-dead-reason"
+DEAD_AT: Final = "taskq-dead-at"
+ERROR_TYPE: Final = "taskq-error-type"
+ERROR_MESSAGE: Final = "taskq-error-message"
+ERROR_TRACEBACK: Final = "taskq-error-traceback"
+
+_LARGEST_NUMBER: Final = 2**63 - 1
+_LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
+_CUT: Final = "\n…\n"
+_SHORTEST_CUT: Final = 16  # bytes; with less there is no room for two ends and the mark
+
+_BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_SENDERS_OWN: Final = frozenset({"CC", "BCC"})
+
+
+def for_copy(headers: Headers) -> dict[str, object]:
+    """Return the headers that a copy of a message may carry.
+
+    Left out: what the broker adds by itself (a copy with ``x-death`` is dropped as a cycle by RabbitMQ up to
+    3.13) and what asked for further copies.
+    """
+    return {k: v for k, v in headers.items() if k not in _SENDERS_OWN and not k.startswith(_BROKERS_OWN)}
+
+
+def users(headers: Headers) -> dict[str, HeaderScalar]:
+    """Return the headers that the caller set by hand."""
+    return {
+        k: v
+        for k, v in for_copy(headers).items()
+        if not k.startswith(RESERVED_PREFIX) and k not in (TRACEPARENT, TRACESTATE) and isinstance(v, HeaderScalar)
+    }
+
+
+def whole_number(headers: Headers, name: str, default: int, *, least: int = 0) -> int:
+    """Return an integer header. Raises :class:`UndecodableMessage` when it is something else or too small."""
+    value = headers.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST_NUMBER:
+        raise UndecodableMessage(f"header {name} is {_shown(value)}, not a whole number of at least {least}")
+    return value
+
+
+def instant(headers: Headers, name: str) -> float | None:
+    """Return a header that holds milliseconds since the epoch, as seconds, or ``None`` without it.
+
+    Raises :class:`UndecodableMessage` for what no ``datetime`` can hold.
+    """
+    if name not in headers:
+        return None
+    millis = whole_number(headers, name, 0)
+    if millis > _LAST_MILLISECOND:
+        raise UndecodableMessage(f"header {name} is {_shown(millis)}, after the year 9999")
+    return millis / 1000
+
+
+def text(headers: Headers, name: str) -> str | None:
+    """Return a text header, or ``None`` where it is missing or something else."""
+    value = headers.get(name)
+    return value if isinstance(value, str) else None
+
+
+def cut(value: str, largest: int) -> str:
+    """Return ``value`` in at most ``largest`` bytes of UTF-8, with a mark where its middle was left out."""
+    encoded = value.encode(errors="replace")
+    if len(encoded) <= largest:
+        return encoded.decode()
+    if largest < _SHORTEST_CUT:
+        return encoded[:largest].decode(errors="ignore")
+    head = largest // 3
+    tail = largest - head - len(_CUT.encode())
+    return encoded[:head].decode(errors="ignore") + _CUT + encoded[-tail:].decode(errors="ignore")
+
+
+def size_of(headers: Headers) -> int:
+    """Return about how many bytes the headers take on the wire."""
+    return sum(_size(name) + 5 + _size(value) for name, value in headers.items())
+
+
+def _size(value: object) -> int:
+    """Return the size of a name or a value; only foreign programs send more than text, numbers and bools."""
+    match value:
+        case str():
+            return len(value.encode(errors="replace")) + 1
+        case bytes() | bytearray():
+            return len(value) + 1
+        case Mapping():
+            return sum(_size(name) + _size(part) for name, part in cast("Headers", value).items()) + 5
+        case list() | tuple():
+            return sum(_size(part) for part in cast("list[object]", value)) + 5
+        case _:
+            return 9
+
+
+def _shown(value: object) -> str:
+    try:
+        return cut(repr(value), 40)
+    except ValueError:  # Python does not print integers of more than 4300 digits
+        return "a very large number"

@@ -1,0 +1,45 @@
+"""A message as every AMQP client knows it: body, properties and headers. Both brokers carry just this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from taskq.errors import MessageTooLarge
+from taskq.wire.headers import LARGEST_HEADERS, size_of
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One published copy. Every message is persistent; ``message_id`` is its own and no other copy's.
+
+    ``timestamp`` is in whole seconds since the epoch, as AMQP has it. Property names are AMQP's.
+    """
+
+    body: bytes
+    message_id: str
+    type: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    content_type: str | None = JSON
+    content_encoding: str | None = None
+    timestamp: int | None = None
+    app_id: str | None = None
+    priority: int | None = None
+    headers: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def size(self) -> int:
+        """The size of body and headers, in bytes; properties are small and not counted."""
+        return len(self.body) + size_of(self.headers)
+
+
+def check_size(message: Message, largest: int, what: str) -> None:
+    """Raise :class:`MessageTooLarge` above ``largest`` bytes, or when the headers exceed their own limit."""
+    headers = size_of(message.headers)
+    if headers > LARGEST_HEADERS:
+        raise MessageTooLarge(f"{what}: the headers together", headers, LARGEST_HEADERS)
+    if len(message.body) + headers > largest:
+        raise MessageTooLarge(what, len(message.body) + headers, largest)

@@ -1,0 +1,143 @@
+"""Dead letters: written, read, put back; and those that taskq did not write."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from taskq.wire import headers as h
+from taskq.wire.dead import DeadReason, new_dead_letter, read_dead_letter, revived
+from taskq.wire.failure import Failure
+from taskq.wire.ids import derived_job_id
+from taskq.wire.job import job_id_of, new_job, read_job
+from taskq.wire.message import Message
+from tests.unit.test_wire_job import NOW, hostile_messages
+
+FAILURE = Failure("ValueError", "no such\nurl", "Traceback …")
+JOB = new_job(
+    task="resize", job_id="j1", queue="images", body=b'{"url":"u"}', now=NOW, reply_to="r", priority=3,
+    deadline=NOW + 60, eta=NOW + 1, headers={"tenant": "a", "x-own": 1},
+)  # fmt: skip
+
+
+def bury(message: Message, **changes: Any) -> Message:
+    fields: dict[str, Any] = {
+        "job_id": job_id_of(message), "queue": "images", "reason": DeadReason.FAILED, "failure": FAILURE,
+        "attempt": 3, "execution": 4, "now": NOW + 9,
+    }  # fmt: skip
+    return new_dead_letter(message, **fields | changes)
+
+
+def test_dead_letter_keeps_the_message_and_says_why_and_when_it_died() -> None:
+    letter = bury(JOB)
+    assert letter.message_id != JOB.message_id
+    assert replace(letter, message_id=JOB.message_id, headers=JOB.headers) == JOB
+    read = read_dead_letter(letter, "images.dead", "images")
+    assert read.message is letter
+    assert (read.job_id, read.task, read.queue, read.reason) == ("j1", "resize", "images", "failed")
+    assert read.failure == FAILURE
+    assert (read.attempt, read.execution) == (3, 4)
+    assert (read.enqueued_at, read.died_at) == (NOW, NOW + 9)
+    assert letter.headers["tenant"] == "a"
+    assert h.ETA not in letter.headers
+
+
+@pytest.mark.parametrize("reason", DeadReason)
+def test_reason_travels_as_its_word(reason: DeadReason) -> None:
+    letter = bury(JOB, reason=reason)
+    assert type(letter.headers[h.DEAD_REASON]) is str
+    assert read_dead_letter(letter, "images.dead", "images").reason == reason
+
+
+def test_revived_job_starts_again_at_attempt_one_without_expiry() -> None:
+    message = revived(read_dead_letter(bury(JOB), "images.dead", "images"))
+    job = read_job(message, "images")
+    assert (job.job_id, job.task, job.attempt, job.execution) == ("j1", "resize", 1, 5)
+    assert (job.deadline, job.enqueued_at) == (None, NOW)
+    assert (message.body, message.reply_to, message.priority) == (JOB.body, "r", 3)
+    assert message.headers[h.ERROR] == "ValueError: no such url"
+    assert message.headers["tenant"] == "a"
+    assert not {h.DEAD_REASON, h.DEAD_AT, h.ERROR_TYPE, h.ERROR_MESSAGE, h.ERROR_TRACEBACK, h.ETA} & set(
+        message.headers
+    )
+
+
+def test_job_may_die_and_come_back_many_times() -> None:
+    message = JOB
+    for deaths in range(1, 6):
+        message = revived(read_dead_letter(bury(message, execution=deaths), "images.dead", "images"))
+        job = read_job(message, "images")
+        assert (job.job_id, job.attempt, job.execution) == ("j1", 1, deaths + 1)
+    assert set(message.headers) == (set(JOB.headers) | {h.ERROR, h.JOB_ID}) - {h.ETA, h.DEADLINE}
+
+
+# letters that the broker moved by itself, and foreign ones
+
+
+def test_letter_that_the_broker_moved_died_of_the_delivery_limit() -> None:
+    moved = replace(JOB, headers=JOB.headers | {"x-death": [{"reason": "delivery_limit"}], "x-delivery-count": 20})
+    read = read_dead_letter(moved, "images.dead", "images")
+    assert (read.reason, read.failure, read.died_at) == ("delivery-limit", Failure("", "", ""), None)
+    message = revived(read)
+    assert not {name for name in message.headers if name.startswith("x-d")}
+    assert h.ERROR not in message.headers
+    assert read_job(message, "images").job_id == "j1"
+
+
+def test_foreign_message_keeps_its_job_id_through_death_and_revival() -> None:
+    foreign = Message(body=b"30", message_id="m1", correlation_id="1", reply_to="amq.gen-x")
+    for letter in (foreign, bury(foreign), bury(foreign, job_id=derived_job_id("m1"))):
+        read = read_dead_letter(letter, "rpc.dead", "rpc")
+        message = revived(read)
+        assert read.job_id == read_job(message, "rpc").job_id == derived_job_id("m1")
+        assert message.correlation_id == "1"
+        assert read_job(message, "rpc").foreign
+
+
+def test_foreign_message_without_ids_is_named_by_its_record() -> None:
+    letter = bury(Message(body=b"\xff", message_id=""), job_id="new-1")
+    assert read_dead_letter(letter, "rpc.dead", "rpc").job_id == "new-1"
+
+
+@given(message=hostile_messages)
+def test_any_message_can_be_buried_shown_and_put_back(message: Message) -> None:
+    shown = read_dead_letter(message, "q.dead", "q")
+    assert shown.job_id
+    assert revived(shown).headers[h.JOB_ID] == shown.job_id
+    letter = bury(message, job_id="j9")
+    assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
+    again = read_dead_letter(letter, "q.dead", "q")
+    assert (again.job_id, again.attempt, again.execution, again.failure) == ("j9", 3, 4, FAILURE)
+    assert again.message.body == message.body
+
+
+HUGE = {f"h{i}": "x" * 1000 for i in range(200)}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        HUGE,
+        {"taskq-own": "x" * 100_000},
+        {h.ERROR: "x" * 100_000},
+        {h.DEADLINE: "x" * 100_000, h.VERSION: [0] * 10_000},
+        {"x": b"x" * 100_000},
+        {"x": [{"y": "x" * 100_000}]},
+    ],
+    ids=["many", "ours", "error", "odd", "bytes", "nested"],
+)  # fmt: skip
+def test_headers_that_leave_no_room_for_the_record_give_way_to_it(headers: dict[str, Any]) -> None:
+    failure = Failure("é" * 9_999, "é" * 99_999, "é" * 99_999)
+    letter = bury(replace(JOB, headers=JOB.headers | headers), failure=failure)
+    assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
+    read = read_dead_letter(letter, "images.dead", "images")
+    assert (read.job_id, read.reason, read.failure) == ("j1", "failed", failure.fitted())
+    assert read.enqueued_at == NOW
+
+
+def test_failure_is_cut_to_the_budgets_of_the_wire() -> None:
+    letter = bury(JOB, failure=Failure("x" * 999, "y" * 9_999, "z" * 99_999))
+    sizes = [len(str(letter.headers[name]).encode()) for name in (h.ERROR_TYPE, h.ERROR_MESSAGE, h.ERROR_TRACEBACK)]
+    assert sizes <= [200, 2_000, 8_000]
+    assert letter.headers["tenant"] == "a"
