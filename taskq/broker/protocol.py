@@ -1,0 +1,196 @@
+"""The contract that every broker keeps, in words; ``tests/conformance`` runs each promise on each broker.
+
+**Publish.** A publish is *confirmed* when its awaitable returns: the message is stored so that it survives
+the death of this process, of the workers, and (except on ``memory://``) of the broker. It starts at once, in
+the order of the calls. A message for a queue that does not exist raises ``Unroutable`` and is stored nowhere.
+When no confirmation comes within the timeout, ``PublishUnconfirmed`` says that it *may* be stored. A publish
+that raises anything else stored nothing.
+
+**Consume.** A consumer holds at most ``prefetch`` deliveries that are not settled. Each message is with one
+consumer at a time. A free consumer gets the next message; which of several free ones is not promised. Among
+messages that are ready, the higher priority goes first, then the earlier publish; no order is promised once
+one of them was delayed, replaced or redelivered, nor between consumers.
+
+**Redelivery.** When a consumer closes, its process dies, or its connection is lost, its unsettled deliveries
+go to another consumer, with ``redeliveries`` one higher. A death is noticed at once on the same machine (a
+lease, at most 15 s, where the broker cannot see the process). A message that came back more often than its
+queue's ``delivery_limit`` is moved to the dead-letter queue by the broker itself, without a record of ours.
+
+**Settle.** ``Delivery.settle`` publishes what replaces the delivery, waits for the confirmations, and only
+then removes the delivery. A crash in between makes a duplicate, never a loss (the embedded broker does both
+in one transaction and makes neither). It has no deadline: it tries for as long as the delivery is ours. On a
+delivery that is no longer ours (the connection, the lease or the consumer is gone) it changes nothing and
+returns ``LOST``: somebody else gets the job.
+
+**Delay.** A message with ``not_before`` is never delivered before that instant of the wall clock, and within
+150 ms after it on an idle machine. It waits in the broker, not in a process.
+
+**Replies.** A reply whose queue is gone is dropped and counted, never an error. An inbox gets each reply at
+most once in normal operation, twice after a crash of the replying worker.
+
+**Not promised.** Exactly-once execution; an order between consumers; a rotation; that a dead process on
+*another* machine is noticed faster than its lease or heartbeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Protocol, Self
+
+from taskq.tasks.queues import Queue
+from taskq.wire.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message and where it goes.
+
+    ``not_before``: seconds since the epoch, or ``None`` for at once. ``mandatory=False``: no queue is no
+    error; the message is dropped and counted (replies).
+    """
+
+    message: Message
+    queue: str
+    not_before: float | None = None
+    mandatory: bool = True
+
+
+class Settlement(Enum):
+    """What became of a settle."""
+
+    DONE = "done"
+    LOST = "lost"
+
+
+class Delivery(Protocol):
+    """A message handed to a consumer, to be settled exactly once."""
+
+    @property
+    def message(self) -> Message: ...
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def redeliveries(self) -> int:
+        """How often this copy was delivered before without being settled."""
+        ...
+
+    async def settle(self, replacements: Sequence[Outgoing] = (), *, keep_slot: bool = False) -> Settlement:
+        """Publish ``replacements`` and remove the delivery, in the safe order; see the module.
+
+        It frees the consumer's slot for the next delivery, or with ``keep_slot`` only when
+        :meth:`release_slot` is called (a thread that cannot be stopped still runs). Cancelling the wait
+        leaves the effect open.
+        """
+        ...
+
+    def release_slot(self) -> None:
+        """Free the slot that a settle kept. Calling it twice is harmless."""
+        ...
+
+
+class Consumer(Protocol):
+    """An open subscription to one queue."""
+
+    async def stop(self) -> None:
+        """Take no further delivery. After it none comes; those handed over can still be settled."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, and give unsettled deliveries back: they are redelivered to others. Twice is harmless."""
+        ...
+
+
+class Inbox(Protocol):
+    """A reply queue of this process. It is taken down with the broker."""
+
+    @property
+    def address(self) -> str:
+        """The name to put into ``reply_to``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue as the broker sees it. ``consumers`` counts open consumers of all processes."""
+
+    name: str
+    ready: int
+    unsettled: int
+    delayed: int
+    consumers: int
+
+
+class Inspector(Protocol):
+    """Looking at queues, and taking single messages out of them, beside the consumers."""
+
+    async def queues(self) -> list[QueueState]:
+        """Return every work and dead-letter queue, sorted by name. Reply queues are left out."""
+        ...
+
+    async def browse(self, queue: str, *, limit: int) -> list[Message]:
+        """Return up to ``limit`` messages of ``queue``, the oldest first, and leave them there.
+
+        Raises :class:`Unroutable` when there is no such queue.
+        """
+        ...
+
+    async def rework(self, queue: str, decide: Callable[[Message], Sequence[Outgoing] | None]) -> int:
+        """Offer each message of ``queue`` to ``decide``, once.
+
+        ``None`` leaves it; a sequence settles it with these replacements (an empty one drops it). Safe order
+        as in a settle. ``decide`` may run in another thread. Returns how many were settled. Raises
+        :class:`Unroutable`.
+        """
+        ...
+
+
+class Broker(Protocol):
+    """A connection to one broker, for one process. It is entered once, as an async context manager.
+
+    Entering raises ``BrokerUnreachable`` or ``AccessRefused`` within its connect timeout. Leaving closes all
+    consumers and inboxes first. All methods run on the event loop that entered it.
+    """
+
+    @property
+    def label(self) -> str:
+        """Its URL for people: absolute, password redacted."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def declare(self, queues: Iterable[Queue]) -> None:
+        """Make these queues and their dead-letter queues exist. Repeating it is harmless.
+
+        A queue with ``declare=False`` is only checked, and :class:`Unroutable` raised when it does not exist; its
+        dead-letter queue is ours and is made all the same. Raises :class:`QueueMismatch` when one exists with other
+        arguments.
+        """
+        ...
+
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
+        """Start to publish and return the confirmation to wait for; see the module for what it promises."""
+        ...
+
+    async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> Consumer:
+        """Open a consumer. ``deliver`` is called on the event loop for each delivery; it must not block or
+        raise.
+
+        Raises :class:`Unroutable` when there is no such queue.
+        """
+        ...
+
+    async def open_inbox(self, receive: Callable[[Message], None]) -> Inbox:
+        """Open a reply queue of this process; ``receive`` is called on the event loop for each reply."""
+        ...
+
+    @property
+    def inspector(self) -> Inspector: ...
