@@ -1,0 +1,160 @@
+"""The embedded broker: it puts the parts together, opens them and closes them in order.
+
+Neighbours: :mod:`~taskq.broker.sqlite.engine` is the thread that has the database,
+:mod:`~taskq.broker.sqlite.submitter` the way to it, :mod:`~taskq.broker.sqlite.household` what this process keeps
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from taskq.broker.protocol import Delivery, Outgoing
+from taskq.broker.sqlite.consumer import SqliteConsumer
+from taskq.broker.sqlite.declaring import Declare
+from taskq.broker.sqlite.inbox import SqliteInbox
+from taskq.broker.sqlite.inspector import SqliteInspector
+from taskq.broker.sqlite.location import read_location
+from taskq.broker.sqlite.lodging import Lodging, lodge
+from taskq.broker.sqlite.parcel import pack
+from taskq.broker.sqlite.publishing import Publish
+from taskq.broker.sqlite.seat import Seat
+from taskq.broker.sqlite.seating import Sit, StandUp
+from taskq.broker.sqlite.session import Session
+from taskq.broker.sqlite.submitter import Submitter
+from taskq.clock import Clock
+from taskq.errors import BrokerError, UsageError
+from taskq.tasks.queues import Queue
+from taskq.wire.message import Message
+
+_TIMEOUT_S = 15.0  # of what has no deadline of its own in the contract
+_CLOSE_S = 10.0  # how long leaving waits for what was submitted
+
+
+class SqliteBroker:
+    """Implements :class:`taskq.broker.protocol.Broker` on one SQLite file, or in memory.
+
+    ``url``: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory://``, ``memory://name``. All brokers of one
+    process with the same memory URL share one database, which vanishes with the last of them. ``lease_s``: after how
+    long a process counts as dead that neither renews its lease nor can be seen. ``emit`` is called on the loop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        app_name: str = "taskq",
+        lease_s: float = 15.0,
+        emit: Callable[[object], None] | None = None,
+        connect_timeout_s: float = _TIMEOUT_S,
+    ) -> None:
+        self._location = read_location(url)
+        self._clock = clock
+        self._app_name = app_name
+        self._lease_s = lease_s
+        self._emit = emit
+        self._connect_timeout_s = connect_timeout_s
+        self._lodging: Lodging | None = None
+        self._session: Session | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def label(self) -> str:
+        """The absolute URL."""
+        return self._location.label
+
+    @property
+    def dropped_replies(self) -> int:
+        """How many messages with ``mandatory=False`` found no queue."""
+        return self._session.dropped_replies if self._session is not None else 0
+
+    async def __aenter__(self) -> Self:
+        if self._lodging is not None:
+            raise UsageError("a broker is entered once; make another one")
+        self._lodging = lodge(self._location, self._clock, self._lease_s, self._connect_timeout_s)
+        try:
+            await asyncio.shield(asyncio.wrap_future(self._lodging.engine.opened))
+        except BaseException:
+            await self._lodging.leave()
+            raise
+        household = self._lodging.household
+        submitter = Submitter(self._lodging.engine, self.label)
+        self._session = Session(household=household, submitter=submitter, clock=self._clock, emit=self._emit)
+        if household.doorbell is not None:
+            household.doorbell.listen(asyncio.get_running_loop(), household.rung)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def declare(self, queues: Iterable[Queue]) -> None:
+        """Make these queues and their dead-letter queues exist; see the protocol."""
+        await self._open().submitter.submit(Declare(list(queues)), timeout_s=_TIMEOUT_S)
+
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
+        """Start to publish; see the protocol. A publish whose wait is cancelled is withdrawn if it has not begun."""
+        session = self._open()
+        publish = Publish(pack(outgoing, self._clock.now()), session.count_dropped)
+        return session.submitter.submit(publish, timeout_s=timeout_s)
+
+    async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> SqliteConsumer:
+        """Open a consumer; see the protocol."""
+        session = self._open()
+        if prefetch < 1:
+            raise UsageError(f"prefetch must be at least 1, not {prefetch}")
+        consumer = SqliteConsumer(session, queue, prefetch, deliver)
+        await self._sit(session, consumer.seat)
+        session.consumers.add(consumer)
+        consumer.poke()
+        return consumer
+
+    async def open_inbox(self, receive: Callable[[Message], None]) -> SqliteInbox:
+        """Open a reply queue of this process; see the protocol."""
+        session = self._open()
+        inbox = SqliteInbox(session, receive)
+        await self._sit(session, inbox.seat)
+        session.inboxes.add(inbox)
+        return inbox
+
+    @property
+    def inspector(self) -> SqliteInspector:
+        """Looks at queues."""
+        return SqliteInspector(self._open())
+
+    async def _sit(self, session: Session, seat: Seat) -> None:
+        try:
+            await session.submitter.submit(Sit(session.household, seat), timeout_s=_TIMEOUT_S)
+        except BaseException:  # also a wait that was cancelled: nobody would ever close this seat
+            if not session.submitter.closed:
+                session.submitter.submit(StandUp(session.household, seat))
+            raise
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise UsageError("this broker is not open; use it inside its `async with`")
+        self._session.submitter.check_usable()
+        return self._session
+
+    async def _close(self) -> None:
+        session, lodging = self._session, self._lodging
+        if session is None or lodging is None or session.submitter.closed:
+            return
+        session.submitter.check_usable()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*[each.close() for each in (*session.consumers, *session.inboxes)])
+                await session.submitter.drain(_CLOSE_S)
+                await lodging.say_goodbye(session.submitter)
+        except (TimeoutError, BrokerError):
+            pass  # a locked, full or broken disk: the others find our row, and that we are gone
+        finally:
+            session.submitter.close()
+            await lodging.leave()

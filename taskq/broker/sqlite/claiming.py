@@ -1,0 +1,106 @@
+"""Claims as SQL: take, settle, give back. A claim is a number in the message's row; who knows it has the message.
+
+A message that is due is first made ready, by whoever looks next, so that one index tells what comes next. A message
+that comes back counts a redelivery, and goes to the dead-letter queue as it is when that is one too many.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from taskq.broker.sqlite.batch import Batch
+
+# Timers end where they should up to a rounding of floating-point numbers.
+_ROUNDING_S = 1e-6
+
+_PROMOTE = """
+UPDATE message SET ready_at = NULL
+WHERE queue = ? AND claim IS NULL AND ready_at IS NOT NULL AND ready_at <= ?
+"""
+_NEXT_READY = """
+SELECT id FROM message WHERE queue = ? AND claim IS NULL AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?
+"""
+_TAKE = f"""
+UPDATE message SET claim = ? WHERE id IN ({_NEXT_READY})
+RETURNING id, priority, redeliveries, properties, body
+"""
+_TAKE_OUT = f"DELETE FROM message WHERE id IN ({_NEXT_READY}) RETURNING id, priority, redeliveries, properties, body"
+_NEXT_DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND claim IS NULL AND ready_at IS NOT NULL"
+_HOLDS = "SELECT 1 FROM message WHERE id = ? AND claim = ?"
+_REMOVE = "DELETE FROM message WHERE id = ? AND claim = ?"
+_HAND_BACK = "UPDATE message SET claim = NULL WHERE id = ? AND claim = ?"
+_HELD = """
+SELECT m.id, m.queue, m.redeliveries, q.delivery_limit, q.dead_letter
+FROM message m JOIN queue q ON q.id = m.queue WHERE m.claim BETWEEN ? AND ?
+"""
+_REDELIVER = "UPDATE message SET claim = NULL, redeliveries = redeliveries + 1 WHERE id = ?"
+_BURY = "UPDATE message SET claim = NULL, redeliveries = 0, priority = 0, queue = ? WHERE id = ?"
+
+
+class Row(NamedTuple):
+    """A message that was claimed."""
+
+    id: int
+    priority: int
+    redeliveries: int
+    properties: str
+    body: bytes
+
+
+def take(batch: Batch, queue: int, claim: int, limit: int, now: float) -> list[Row]:
+    """Claim up to ``limit`` messages, the next one first."""
+    promote(batch, queue, now)
+    return _in_order(batch.db.execute(_TAKE, (claim, queue, limit)).fetchall())
+
+
+def take_out(batch: Batch, queue: int, limit: int, now: float) -> list[Row]:
+    """Remove and return up to ``limit`` messages."""
+    promote(batch, queue, now)
+    return _in_order(batch.db.execute(_TAKE_OUT, (queue, limit)).fetchall())
+
+
+def promote(batch: Batch, queue: int, now: float) -> None:
+    """Make ready what is due."""
+    batch.write()
+    batch.db.execute(_PROMOTE, (queue, now + _ROUNDING_S))
+
+
+def next_due(batch: Batch, queue: int) -> float | None:
+    """Return when the next delayed message is due."""
+    due: float | None = batch.db.execute(_NEXT_DUE, (queue,)).fetchone()[0]
+    return due
+
+
+def holds(batch: Batch, message: int, claim: int) -> bool:
+    """Say whether the claim still has the message."""
+    return batch.db.execute(_HOLDS, (message, claim)).fetchone() is not None
+
+
+def remove(batch: Batch, message: int, claim: int) -> bool:
+    """Delete a message if the claim still has it."""
+    return batch.db.execute(_REMOVE, (message, claim)).rowcount == 1
+
+
+def hand_back(batch: Batch, queue: int, message: int, claim: int) -> None:
+    """Give back a message that nobody has seen."""
+    if batch.db.execute(_HAND_BACK, (message, claim)).rowcount:
+        batch.made_ready(queue)
+
+
+def release(batch: Batch, consumer: int) -> None:
+    """Give back everything that a consumer claimed and did not settle."""
+    held = batch.db.execute(_HELD, (consumer << 32, consumer << 32 | 0xFFFFFFFF)).fetchall()
+    for message, queue, redeliveries, limit, dead_letter in held:
+        if limit is not None and dead_letter is not None and redeliveries >= limit:
+            batch.db.execute(_BURY, (dead_letter, message))
+            batch.made_ready(dead_letter)
+        else:
+            batch.db.execute(_REDELIVER, (message,))
+            batch.made_ready(queue)
+
+
+def _in_order(rows: list[tuple[int, int, int, str, bytes]]) -> list[Row]:
+    """Sort what RETURNING gave in no particular order."""
+    taken = [Row(*row) for row in rows]
+    taken.sort(key=lambda row: (-row.priority, row.id))
+    return taken

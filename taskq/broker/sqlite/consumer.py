@@ -1,0 +1,154 @@
+"""A subscription to one queue, on the loop: it counts its slots, claims what fills them, and hands it over.
+
+Theory of operation. ``held`` slots have a delivery, ``asked`` ones have a claim on its way; the others are free. A
+settle frees its slot at once and lets the claim of this turn of the loop fill it, so that both share one commit. A
+claim that got less than it asked for has emptied the queue; from then on the consumer waits to be poked (something was
+published), or for the timer of the next delayed message. Several claims may be on their way, and each knows only the
+slots that were free when it left. So a poke meanwhile is kept until all of them are back, and one that got all that it
+asked for counts as a poke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from taskq.broker.protocol import Delivery, Outgoing, Settlement
+from taskq.broker.sqlite.delivery import SqliteDelivery
+from taskq.broker.sqlite.due import DueTimer
+from taskq.broker.sqlite.parcel import pack, unpack
+from taskq.broker.sqlite.seat import Seat
+from taskq.broker.sqlite.seating import StandUp
+from taskq.broker.sqlite.session import Session
+from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
+
+
+class SqliteConsumer:
+    """Implements :class:`taskq.broker.protocol.Consumer`."""
+
+    def __init__(self, session: Session, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
+        self._session = session
+        self._deliver = deliver
+        self._held = 0
+        self._asked = 0
+        self._next: Claim | None = None
+        self._under_way: set[Claim] = set()
+        self._poked = False
+        self._stopped = False
+        self._closing: asyncio.Task[None] | None = None
+        self._timer = DueTimer(session.clock, self.poke)
+        self.seat = Seat(queue, prefetch, asyncio.get_running_loop(), self.poke)
+
+    def poke(self) -> None:
+        """Look at the queue, if there is a free slot."""
+        if self._stopped:
+            return
+        if self._under_way:
+            self._poked = True
+        elif self._free():
+            self._claim()
+
+    async def stop(self) -> None:
+        """Take no further delivery; see the protocol."""
+        self._stopped = True
+        await self._timer.close()
+
+    async def close(self) -> None:
+        """Stop, and give back what is not settled."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self.stop()
+        while self._under_way:  # what they bring is handed back before the rest, and counts no redelivery
+            await asyncio.wait([claim.future for claim in self._under_way])
+        self._session.consumers.discard(self)
+        if not self._session.submitter.closed:
+            await self._session.submitter.submit(StandUp(self._session.household, self.seat))
+
+    # For deliveries.
+
+    async def settle(
+        self, message: int, claim: int, replacements: Sequence[Outgoing], *, keep_slot: bool
+    ) -> Settlement:
+        """Settle a delivery of this consumer."""
+        session = self._session
+        if session.submitter.closed:
+            return Settlement.LOST
+        now = session.clock.now() if replacements else 0.0
+        parcels = tuple(pack(outgoing, now) for outgoing in replacements)
+        settle = Settle(message, claim, parcels, self._take_slot if not keep_slot else _nothing)
+        future = session.submitter.submit(settle)
+        if not keep_slot:
+            self._give_slot(settle)
+        settled = await asyncio.shield(future)
+        session.count_dropped(settled.dropped)
+        return settled.settlement
+
+    def free_slot(self) -> None:
+        """Take a slot back that a settle had kept."""
+        self._give_slot(None)
+
+    def _give_slot(self, settle: Settle | None) -> None:
+        self._held -= 1
+        if self._stopped or self._session.submitter.closed:
+            return
+        if settle is None:
+            self._claim()
+            return
+        self._held += 1  # while the free ones are counted: this one goes with its settle
+        claim = self._claim()
+        self._held -= 1
+        claim.settles.append(settle)
+        self._asked += 1
+
+    def _take_slot(self) -> None:
+        self._held += 1
+
+    # Claims.
+
+    def _free(self) -> int:
+        return max(0, self.seat.prefetch - self._held - self._asked)
+
+    def _claim(self) -> Claim:
+        """Return the claim of this turn of the loop, with all free slots in it."""
+        if self._next is None:
+            self._next = Claim(self.seat, self._session.clock, self._left, self._claimed)
+            self._under_way.add(self._next)
+            self._session.submitter.submit_last(self._next)
+        free = self._free()
+        self._next.free += free
+        self._asked += free
+        return self._next
+
+    def _left(self) -> None:
+        self._next = None
+
+    def _claimed(self, claim: Claim, claimed: Claimed | None) -> None:
+        self._under_way.discard(claim)
+        self._asked -= claim.asked
+        if claimed is not None:
+            self._hand_over(claimed)
+        if self._poked and not self._under_way:
+            self._poked = False
+            self.poke()
+
+    def _hand_over(self, claimed: Claimed) -> None:
+        if self._stopped:
+            if claimed.rows and not self._session.submitter.closed:
+                messages = [row.id for row in claimed.rows]
+                self._session.submitter.submit(HandBack(self.seat, claimed.claim, messages))
+            return
+        if claimed.exhausted:
+            self._timer.set(claimed.next_due)
+        else:
+            self._poked = True  # there may be more, for slots that an earlier claim on its way could not fill
+        self._held += len(claimed.rows)
+        for row in claimed.rows:
+            message = unpack(row.properties, row.body)
+            self._deliver(SqliteDelivery(self, message, row.id, claimed.claim, row.redeliveries))
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,140 @@
+"""Opening a database: its pragmas, its schema, and the check that it is ours. It never changes a file of another
+application or of a newer taskq.
+
+The schema is made in one transaction before the file is switched to WAL, so that there is never a file with half a
+schema. Several processes may open a new file at once: the first makes it, the others find it made.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from taskq.broker.sqlite.location import Location
+from taskq.broker.sqlite.trouble import PERMISSIONS, Trouble, error_of, trouble_of
+from taskq.errors import AccessRefused, BrokerUnreachable
+
+APPLICATION_ID = 0x7461736B  # "task"
+SCHEMA_VERSION = 1
+_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables, RETURNING
+_STATEMENTS = 256  # prepared statements that a connection keeps
+
+
+def open_database(location: Location, timeout_s: float) -> sqlite3.Connection:
+    """Open the database at ``location``, making it when there is none, and wait up to ``timeout_s`` for its lock.
+
+    Raises :class:`BrokerUnreachable` or :class:`AccessRefused`, which say what to do.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise BrokerUnreachable(f"SQLite {sqlite3.sqlite_version} is too old; taskq needs 3.37 or newer")
+    if location.path is not None:
+        _check_place(location.path, location.label)
+    try:
+        return _opened(location, timeout_s)
+    except sqlite3.Error as error:
+        trouble = trouble_of(error) or Trouble.BROKEN
+        if trouble is Trouble.REFUSED:
+            raise error_of(trouble, location.label, error) from error
+        raise BrokerUnreachable(str(error_of(trouble, location.label, error))) from error
+
+
+def _check_place(path: Path, label: str) -> None:
+    if path.is_dir():
+        raise BrokerUnreachable(f"{label} is a folder; name a file in it, as sqlite:///…/taskq.db")
+    if not path.parent.is_dir():
+        raise BrokerUnreachable(f"{label}: the folder {path.parent} does not exist; make it, or set TASKQ_URL")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise AccessRefused(f"{label}: the folder may not be written; {PERMISSIONS}")
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise AccessRefused(f"{label}: the file may not be written; {PERMISSIONS}")
+
+
+def _opened(location: Location, timeout_s: float) -> sqlite3.Connection:
+    if location.path is None:
+        return _prepared(_connect(":memory:", timeout_s), location.label)
+    uri = location.path.as_uri()
+    if location.path.exists() and location.path.stat().st_size:
+        _check_before_writing(uri, location.label)
+    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location.label)
+
+
+def _check_before_writing(uri: str, label: str) -> None:
+    """Look at the file through a connection that cannot write, since closing one that can may already change it."""
+    db = _connect(f"{uri}?mode=ro", 1.0)
+    try:
+        _is_ours(db, label)
+    except sqlite3.OperationalError:
+        pass  # a read-only connection cannot finish what a crash left behind; the check is made again later
+    finally:
+        db.close()
+
+
+def _connect(name: str, timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name,
+        uri=True,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,  # opened and used in the engine's thread, closed by it too; tests look inside
+        cached_statements=_STATEMENTS,
+    )
+
+
+def _prepared(db: sqlite3.Connection, label: str) -> sqlite3.Connection:
+    try:
+        if not _is_ours(db, label):
+            _create(db, label)
+        db.execute("PRAGMA journal_mode = WAL").fetchone()
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("PRAGMA busy_timeout = 0")  # the engine waits itself, so that it can tell its callers
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _is_ours(db: sqlite3.Connection, label: str) -> bool:
+    """Say whether the database is ours already; ``False`` is an empty one. Raises for any other."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application == APPLICATION_ID and version == SCHEMA_VERSION:
+        return True
+    if application == APPLICATION_ID:
+        raise BrokerUnreachable(
+            f"{label} has schema version {version}, this taskq knows {SCHEMA_VERSION}; upgrade taskq here, or use "
+            "another file. It was not changed"
+        )
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application or version or tables:
+        raise BrokerUnreachable(f"{label} belongs to another application; use another file. It was not changed")
+    return False
+
+
+def _create(db: sqlite3.Connection, label: str) -> None:
+    db.execute("BEGIN EXCLUSIVE")
+    try:
+        if not _is_ours(db, label):  # another process may have been faster
+            for statement in _statements(files("taskq.broker.sqlite").joinpath("schema.sql").read_text("utf-8")):
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script; ``executescript`` would end our transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,68 @@
+"""A message that was claimed for a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from taskq.broker.protocol import Outgoing, Settlement
+from taskq.broker.sqlite.seat import Seat
+from taskq.wire.message import Message
+
+
+class Holder(Protocol):
+    """The consumer, as its deliveries see it."""
+
+    @property
+    def seat(self) -> Seat: ...
+
+    async def settle(
+        self, message: int, claim: int, replacements: Sequence[Outgoing], *, keep_slot: bool
+    ) -> Settlement: ...
+
+    def free_slot(self) -> None: ...
+
+
+class SqliteDelivery:
+    """Implements :class:`taskq.broker.protocol.Delivery`."""
+
+    __slots__ = ("_claim", "_consumer", "_id", "_kept", "_message", "_redeliveries", "_settling")
+
+    def __init__(self, consumer: Holder, message: Message, id: int, claim: int, redeliveries: int) -> None:
+        self._consumer = consumer
+        self._message = message
+        self._id = id
+        self._claim = claim
+        self._redeliveries = redeliveries
+        self._settling = False
+        self._kept = False
+
+    @property
+    def message(self) -> Message:
+        return self._message
+
+    @property
+    def queue(self) -> str:
+        return self._consumer.seat.name
+
+    @property
+    def redeliveries(self) -> int:
+        return self._redeliveries
+
+    async def settle(self, replacements: Sequence[Outgoing] = (), *, keep_slot: bool = False) -> Settlement:
+        """Replace the delivery; see the protocol. A second settle finds nothing left and returns ``LOST``."""
+        if self._settling:
+            return Settlement.LOST
+        self._settling = True
+        self._kept = keep_slot
+        try:
+            return await self._consumer.settle(self._id, self._claim, replacements, keep_slot=keep_slot)
+        except Exception:
+            self._settling = self._kept = False  # nothing was done: it can be settled in another way
+            raise
+
+    def release_slot(self) -> None:
+        """Free the slot that a settle kept; at any other time it does nothing."""
+        if self._kept:
+            self._kept = False
+            self._consumer.free_slot()

@@ -1,0 +1,228 @@
+"""The thread that drives one database: it takes everything that waits, runs it in one transaction, and tells the loops.
+
+Theory of operation. Operations wait in one list, in the order of their submission. The thread first gets the lock
+of the database (``BEGIN IMMEDIATE``) and only then takes the list: what arrived while it waited for the lock, or for
+the last commit to reach the disk, shares the next commit. So the batch grows with the load by itself.
+
+An operation's own error (a :class:`TaskqError`, raised before it writes) is its own result. An error of the database
+rolls the whole batch back. What it means is told by :mod:`~taskq.broker.sqlite.trouble`: a lock is waited for; while
+the disk is full the patient operations (settles, claims) wait and the others fail; anything else fails all. An error
+that is none of these comes from one operation: then each is run again in a transaction of its own, so that it fails
+alone.
+
+All results and pokes of a batch reach each loop in one call. The thread also keeps the house (leases, sweeps, polls)
+at its own pace, whether the loops are blocked or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import closing
+from typing import Any
+
+from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.database import open_database
+from taskq.broker.sqlite.household import Household
+from taskq.broker.sqlite.location import Location
+from taskq.broker.sqlite.loopcalls import Call, call_on
+from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.trouble import Trouble, error_of, trouble_of
+from taskq.errors import BrokerError, TaskqError
+
+_PAUSE_S = 0.25  # between two tries on a disk that is full
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.0005, 0.02  # between two tries for the lock
+
+AnyOperation = Operation[Any]
+
+
+class Engine:
+    """One connection and its thread. ``opened`` is done when the database can be used, or failed to open."""
+
+    def __init__(self, location: Location, timeout_s: float, household: Household) -> None:
+        self.location = location
+        self.opened: Future[None] = Future()
+        self.ended: Future[None] = Future()
+        self.obstacle: BrokerError | None = None
+        self._timeout_s = timeout_s
+        self._household = household
+        self._lock = threading.Condition()
+        self._waiting: list[AnyOperation] = []
+        self._closing = False
+        self._lock_wait_s = _FIRST_WAIT_S
+        self._needed = False  # a transaction for the household alone
+        self._thread = threading.Thread(target=self._live, name=f"taskq {location.label}", daemon=True)
+        self._thread.start()
+
+    # On the loops.
+
+    def hand_over(self, operations: Iterable[AnyOperation]) -> None:
+        """Queue operations, in order."""
+        with self._lock:
+            self._waiting.extend(operations)
+            self._lock.notify()
+
+    def withdraw(self, operation: AnyOperation, error: Exception) -> bool:
+        """Fail an operation that has not started; return ``False`` when it has."""
+        with self._lock:
+            if operation.started:
+                return False
+            operation.fail(error)  # here, so that the thread sees it done
+            return True
+
+    def close(self) -> None:
+        """End the thread after the batch that it is in. What still waits is left undone."""
+        with self._lock:
+            self._closing = True
+            self._lock.notify()
+
+    # In the thread.
+
+    def _live(self) -> None:
+        try:
+            with closing(open_database(self.location, self._timeout_s)) as db:
+                self.opened.set_result(None)
+                while self._await_work(db):
+                    self._work(db)
+        except BaseException as error:
+            if self.opened.done():
+                raise
+            self.opened.set_exception(error)
+        finally:
+            self.ended.set_result(None)
+
+    def _await_work(self, db: sqlite3.Connection) -> bool:
+        """Return ``True`` when there is something to write, ``False`` at the end."""
+        while True:
+            with self._lock:
+                if not self._waiting and not self._closing and not self._needed:
+                    self._lock.wait(self._household.due_in_s())
+                if self._closing:
+                    return False
+                waiting = bool(self._waiting)
+            try:
+                idle = not waiting and not self._needed
+                self._needed = self._household.keep(db, idle=idle) or self._needed
+            except sqlite3.Error:
+                pass  # a look at other processes that failed is repeated at the next turn
+            if waiting or self._needed:
+                return True
+
+    def _work(self, db: sqlite3.Connection) -> None:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if trouble_of(error) is Trouble.LOCKED:
+                self._wait_for_lock(error)  # nothing has started: it can still be withdrawn
+            else:
+                self._needed = False
+                self._wait_for_room(self._refused(self._taken(), error))
+            return
+        self._needed = False
+        self._lock_wait_s = _FIRST_WAIT_S
+        taken = self._taken()
+        try:
+            self._transact(db, taken)
+        except Exception as error:
+            if len(taken) > 1 and (not isinstance(error, sqlite3.Error) or trouble_of(error) in (None, Trouble.FULL)):
+                self._one_by_one(db, taken)
+            else:
+                self._wait_for_room(self._refused(taken, error))
+
+    def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
+        """Run each alone, after an error that perhaps only some of them make."""
+        waits: list[AnyOperation] = []
+        for operation in taken:
+            if any(other in waits for other in operation.behind):
+                waits.append(operation)
+                continue
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                self._transact(db, [operation])
+            except Exception as error:
+                waits += self._refused([operation], error)
+        self._wait_for_room(waits)
+
+    def _taken(self) -> list[AnyOperation]:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            taken = [operation for operation in waiting if operation.patient or not operation.future.done()]
+            for operation in taken:
+                operation.started = True
+        if len(taken) < len(waiting):
+            withdrawn = [operation for operation in waiting if not operation.started]
+            self._tell([(operation.loop, operation.abandon) for operation in withdrawn])
+        return taken
+
+    def _transact(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
+        """Run a batch in the open transaction and tell the results. On an error it is rolled back."""
+        batch = Batch(db)
+        told: list[Call] = []
+        stored: list[tuple[AnyOperation, Any]] = []
+        try:
+            self._household.enter(batch)
+            for operation in taken:
+                try:
+                    result = operation.run(batch)
+                except TaskqError as error:
+                    told.append((operation.loop, _failing(operation, error)))
+                else:
+                    stored.append((operation, result))
+                    told.append((operation.loop, _resolving(operation, result)))
+            batch.write()
+            wake = self._household.leave(batch)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self.obstacle = None
+        for operation, result in stored:
+            operation.committed(result)
+        self._tell(told + wake.pokes())
+        wake.ring()
+
+    def _refused(self, taken: list[AnyOperation], error: Exception) -> list[AnyOperation]:
+        """Fail operations that were rolled back, and return those that shall wait and be tried again."""
+        trouble = trouble_of(error) if isinstance(error, sqlite3.Error) else None
+        passing = trouble in (Trouble.LOCKED, Trouble.FULL)
+        if trouble is not None and isinstance(error, sqlite3.Error):
+            error = self.obstacle = error_of(trouble, self.location.label, error)
+        waits = [each for each in taken if trouble is Trouble.LOCKED or (passing and each.patient)]
+        self._tell([(each.loop, _failing(each, error)) for each in taken if each not in waits])
+        return waits
+
+    def _wait_for_lock(self, error: sqlite3.Error) -> None:
+        self.obstacle = error_of(Trouble.LOCKED, self.location.label, error)
+        with self._lock:
+            self._lock.wait_for(lambda: self._closing, self._lock_wait_s)
+        self._lock_wait_s = min(self._lock_wait_s * 1.5, _LONGEST_WAIT_S)
+
+    def _wait_for_room(self, waits: list[AnyOperation]) -> None:
+        """Put operations back, in front of those that came meanwhile, and pause."""
+        if not waits:
+            return
+        with self._lock:
+            for operation in waits:
+                operation.started = False
+            self._waiting[:0] = waits
+            self._lock.wait_for(lambda: self._closing, _PAUSE_S)
+
+    def _tell(self, told: list[Call]) -> None:
+        """Hand each loop what is for it, in one call."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+        for loop, call in told:
+            by_loop.setdefault(loop, []).append(call)
+        for loop, calls in by_loop.items():
+            call_on(loop, calls)
+
+
+def _resolving(operation: AnyOperation, result: Any) -> Callable[[], None]:
+    return lambda: operation.resolve(result)
+
+
+def _failing(operation: AnyOperation, error: Exception) -> Callable[[], None]:
+    return lambda: operation.fail(error)

@@ -1,0 +1,105 @@
+"""The operations of the inspector."""
+
+from __future__ import annotations
+
+from taskq.broker.protocol import QueueState
+from taskq.broker.sqlite import claiming
+from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.parcel import Parcel
+from taskq.clock import Clock
+from taskq.errors import Unroutable
+
+# One count for each index, so that none of them reads a message.
+_STATES = """
+SELECT q.name,
+  (SELECT count(*) FROM message m WHERE m.queue = q.id AND m.claim IS NULL AND m.ready_at IS NULL),
+  (SELECT count(*) FROM message m WHERE m.queue = q.id AND m.claim IS NULL AND m.ready_at IS NOT NULL
+                                    AND m.ready_at <= ?1),
+  (SELECT count(*) FROM message m WHERE m.queue = q.id AND m.claim IS NULL AND m.ready_at IS NOT NULL
+                                    AND m.ready_at > ?1),
+  (SELECT count(*) FROM consumer c WHERE c.queue = q.id),
+  q.id
+FROM queue q WHERE q.kind != 'reply' ORDER BY q.name
+"""
+_UNSETTLED = "SELECT queue, count(*) FROM message WHERE claim IS NOT NULL GROUP BY queue"
+_LAST = "SELECT max(id) FROM message"
+_PAGE = """
+SELECT id, properties, body FROM message
+WHERE queue = ? AND claim IS NULL AND ready_at IS NULL AND id > ? AND id <= ? ORDER BY id LIMIT ?
+"""
+_REMOVE = "DELETE FROM message WHERE id = ? AND claim IS NULL"
+
+PageRow = tuple[int, str, bytes]
+LAST_ID = 2**63 - 1
+
+
+class States(Operation[list[QueueState]]):
+    """Count what is in each queue. A message that is due counts as ready."""
+
+    @property
+    def what(self) -> str:
+        return "a look at the queues"
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def run(self, batch: Batch) -> list[QueueState]:
+        batch.write()
+        unsettled: dict[int, int] = dict(batch.db.execute(_UNSETTLED).fetchall())
+        return [
+            QueueState(name, ready + due, unsettled.get(queue, 0), delayed, consumers)
+            for name, ready, due, delayed, consumers, queue in batch.db.execute(_STATES, (self._clock.now(),))
+        ]
+
+
+class Page(Operation[list[PageRow]]):
+    """Read messages that are ready, the oldest first. Raises :class:`Unroutable`."""
+
+    @property
+    def what(self) -> str:
+        return "a look at a queue"
+
+    def __init__(self, clock: Clock, queue: str, *, limit: int, after: int = 0, last: int = LAST_ID) -> None:
+        self._clock = clock
+        self._queue = queue
+        self._range = (after, last, limit)
+
+    def run(self, batch: Batch) -> list[PageRow]:
+        route = batch.route(self._queue)
+        if route is None:
+            raise Unroutable(self._queue)
+        claiming.promote(batch, route.queue, self._clock.now())
+        return batch.db.execute(_PAGE, (route.queue, *self._range)).fetchall()
+
+
+class LastId(Operation[int]):
+    """Return the id of the newest message."""
+
+    @property
+    def what(self) -> str:
+        return "a look at the queues"
+
+    def run(self, batch: Batch) -> int:
+        batch.write()
+        return int(batch.db.execute(_LAST).fetchone()[0] or 0)
+
+
+class Rework(Operation[bool]):
+    """Replace a message that nobody holds; the result says whether it was still there."""
+
+    @property
+    def what(self) -> str:
+        return "the rework of a message"
+
+    def __init__(self, message: int, parcels: tuple[Parcel, ...]) -> None:
+        self._message = message
+        self._parcels = parcels
+
+    def run(self, batch: Batch) -> bool:
+        batch.check(self._parcels)
+        if not batch.db.execute(_REMOVE, (self._message,)).rowcount:
+            return False
+        for parcel in self._parcels:
+            batch.put(parcel)
+        return True

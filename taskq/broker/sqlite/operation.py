@@ -1,0 +1,65 @@
+"""Something to be done in the database: made on the event loop, run in the engine's thread, resolved on the loop.
+
+An operation is *waiting* until the engine has the lock of the database, *started* while a transaction is tried with it,
+and waiting again when that was rolled back. Only one that waits can be withdrawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from taskq.broker.sqlite.batch import Batch
+
+R = TypeVar("R")
+
+
+class Operation(Generic[R]):
+    """One operation. A subclass says in :meth:`run` what it does; it may be run again after a rollback."""
+
+    patient = False
+    """Whether it goes on trying while the database cannot be written; nobody's deadline depends on it."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[R]
+    ended: Callable[[Operation[R]], None]
+    started = False
+
+    @property
+    def what(self) -> str:
+        """What it is called in an error."""
+        return "an operation"
+
+    @property
+    def behind(self) -> Sequence[Operation[Any]]:
+        """Operations of the same turn whose effect it builds on: while they wait, it waits."""
+        return ()
+
+    def run(self, batch: Batch) -> R:
+        """Do it, in the thread. A :class:`TaskqError` must be raised before anything is written."""
+        raise NotImplementedError
+
+    def committed(self, result: R) -> None:
+        """Take note, in the thread, that it is stored. It must not raise."""
+
+    def leaving(self) -> None:
+        """Take note, on the loop, that it is handed over to the thread now."""
+
+    def resolve(self, result: R) -> None:
+        """Pass the result on, on the loop."""
+        self.ended(self)
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Pass an error on, on the loop."""
+        self.ended(self)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def abandon(self) -> None:
+        """Take note, on the loop, that nobody waits for it any more and it was or will be left undone."""
+        self.ended(self)
+        if not self.future.done():
+            self.future.cancel()

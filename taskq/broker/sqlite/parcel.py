@@ -1,0 +1,73 @@
+"""A message as a row, and back. Made and read on the event loop, so that the database's thread handles no JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from taskq.broker.protocol import Outgoing
+from taskq.errors import UsageError
+from taskq.wire.message import Message
+
+_PROPERTIES = (
+    "message_id",
+    "type",
+    "correlation_id",
+    "reply_to",
+    "content_type",
+    "content_encoding",
+    "timestamp",
+    "app_id",
+    "priority",
+)
+_write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """An outgoing message, ready to be written. ``ready_at`` is ``None`` for at once."""
+
+    queue: str
+    mandatory: bool
+    priority: int
+    ready_at: float | None
+    properties: str
+    body: bytes
+    outgoing: Outgoing
+
+
+def pack(outgoing: Outgoing, now: float) -> Parcel:
+    """Return the row of a message. Raises :class:`UsageError` for headers that are no JSON."""
+    message = outgoing.message
+    not_before = outgoing.not_before
+    return Parcel(
+        outgoing.queue,
+        outgoing.mandatory,
+        message.priority or 0,
+        None if not_before is None or not_before <= now else not_before,
+        _properties(message),
+        message.body,
+        outgoing,
+    )
+
+
+def unpack(properties: str, body: bytes) -> Message:
+    """Return the message of a row."""
+    fields: dict[str, Any] = json.loads(properties)
+    fields.setdefault("content_type", None)
+    return Message(body=body, **fields)
+
+
+def _properties(message: Message) -> str:
+    fields: dict[str, object] = {}
+    for name in _PROPERTIES:
+        value = getattr(message, name)
+        if value is not None:
+            fields[name] = value
+    if message.headers:
+        fields["headers"] = dict(message.headers)
+    try:
+        return _write(fields)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"headers of a message for {message.type or 'a queue'}: {error}") from None

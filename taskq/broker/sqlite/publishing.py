@@ -1,0 +1,31 @@
+"""The operation behind ``Broker.publish``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from taskq.broker.protocol import Outgoing
+from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.parcel import Parcel
+
+
+class Publish(Operation[None]):
+    """Store one message."""
+
+    def __init__(self, parcel: Parcel, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
+        self._parcel = parcel
+        self._dropped = dropped
+        self._is_dropped = False
+
+    @property
+    def what(self) -> str:
+        return f"a publish to queue {self._parcel.queue!r}"
+
+    def run(self, batch: Batch) -> None:
+        self._is_dropped = not batch.put(self._parcel)
+
+    def resolve(self, result: None) -> None:
+        if self._is_dropped:
+            self._dropped([self._parcel.outgoing])
+        super().resolve(result)

@@ -1,0 +1,124 @@
+"""The loop's side of an engine: it gathers the operations of one turn of the loop, and keeps the deadlines of those
+that somebody waits for.
+
+One timer serves all deadlines: it is set to the earliest, and set anew when it fires. An operation that has not
+started at its deadline is withdrawn: nothing was stored. One that has may be stored: the disk is slow, and nobody can
+say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from typing import Any, TypeVar
+
+from taskq.broker.sqlite.engine import Engine
+from taskq.broker.sqlite.operation import Operation
+from taskq.errors import BrokerBlocked, PublishUnconfirmed, UsageError
+
+R = TypeVar("R")
+
+
+class Submitter:
+    """Of one broker, on its loop. ``submit`` may be called until it is closed."""
+
+    def __init__(self, engine: Engine, label: str) -> None:
+        self.closed = False
+        self._engine = engine
+        self._label = label
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        self._turn: list[Operation[Any]] = []
+        self._last: list[Operation[Any]] = []
+        self._open: dict[Operation[Any], tuple[float, float]] = {}  # until when, and for how many seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    def submit(self, operation: Operation[R], *, timeout_s: float = math.inf) -> asyncio.Future[R]:
+        """Start an operation; those of one turn of the loop are run in one transaction, in order."""
+        future = self._begin(operation, timeout_s)
+        self._turn.append(operation)
+        return future
+
+    def submit_last(self, operation: Operation[R]) -> asyncio.Future[R]:
+        """Start an operation behind all others of this turn."""
+        future = self._begin(operation, math.inf)
+        self._last.append(operation)
+        return future
+
+    def check_usable(self) -> None:
+        """Raise :class:`UsageError` where nothing may be submitted."""
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "this broker was opened before the process was forked; open the app in the child instead of using "
+                "its parent's"
+            )
+        if self.closed:
+            raise UsageError("this broker is closed; use it inside its `async with`")
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait for what was submitted; say whether all of it ended."""
+        if self._open:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=timeout_s)
+        return not self._open
+
+    def close(self) -> None:
+        """Take nothing more; what is still open is left undone."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for operation in list(self._open):
+            closed = BrokerBlocked(f"{self._label}: the broker was closed before {operation.what} got its turn")
+            if operation.patient or not self._engine.withdraw(operation, closed):
+                operation.abandon()
+
+    def _begin(self, operation: Operation[R], timeout_s: float) -> asyncio.Future[R]:
+        self.check_usable()
+        operation.loop = self._loop
+        operation.ended = self._ended
+        future = operation.future = self._loop.create_future()
+        if not self._turn and not self._last:
+            self._loop.call_soon(self._hand_over)
+        until = self._loop.time() + timeout_s
+        self._open[operation] = until, timeout_s
+        if timeout_s < math.inf and (self._timer is None or until < self._timer.when()):
+            self._set_timer(until)
+        return future
+
+    def _hand_over(self) -> None:
+        operations = self._turn + self._last
+        self._turn, self._last = [], []
+        for operation in operations:
+            operation.leaving()
+        self._engine.hand_over(operations)
+
+    def _ended(self, operation: Operation[Any]) -> None:
+        self._open.pop(operation, None)
+        if not self._open and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _set_timer(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(until, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for operation, (until, timeout_s) in list(self._open.items()):
+            if until <= now:
+                self._open[operation] = math.inf, timeout_s
+                self._give_up(operation, timeout_s)
+        earliest = min((until for until, _ in self._open.values()), default=math.inf)
+        if earliest < math.inf:
+            self._set_timer(earliest)
+
+    def _give_up(self, operation: Operation[Any], timeout_s: float) -> None:
+        obstacle = self._engine.obstacle or BrokerBlocked(
+            f"{self._label}: {operation.what} did not get its turn within {timeout_s:g} s, so nothing was stored; the "
+            "disk is too slow for what is asked of it"
+        )
+        if not self._engine.withdraw(operation, obstacle) and not operation.future.done():
+            operation.future.set_exception(PublishUnconfirmed(operation.what, timeout_s))

@@ -1,0 +1,24 @@
+"""Each test runs on each broker; ``lasting`` only on those whose messages outlive a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.stand import LASTING, STANDS, Stand
+
+
+@pytest.fixture(params=list(STANDS))
+async def stand(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stand]:
+    stand = STANDS[request.param](tmp_path)
+    yield stand
+    await stand.close()
+
+
+@pytest.fixture(params=list(LASTING))
+async def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stand]:
+    stand = LASTING[request.param](tmp_path)
+    yield stand
+    await stand.close()

@@ -1,0 +1,164 @@
+"""What the conformance tests know about each broker: how to open it, and what only some of them can do.
+
+A broker is added by a class here and its name in ``STANDS``. Tests see the contract only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from taskq.broker.protocol import Broker, Consumer, Delivery, Outgoing
+from taskq.broker.sqlite import SqliteBroker
+from taskq.clock import Clock, SystemClock
+from taskq.tasks.queues import Queue
+from taskq.wire.ids import new_message_id
+from taskq.wire.message import Message
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 15.0
+
+
+class Stand:
+    """One broker under test. All that is opened here is closed with the test."""
+
+    survives_processes = False
+    """Whether its messages outlive this process, so that other processes can take part."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._open = AsyncExitStack()
+
+    async def open(self, clock: Clock | None = None, *queues: str | Queue) -> Broker:
+        """Open one more broker, with these queues declared."""
+        broker = await self._open.enter_async_context(self.new(clock))
+        await broker.declare([Queue(queue) if isinstance(queue, str) else queue for queue in queues])
+        return broker
+
+    def new(self, clock: Clock | None = None) -> Broker:
+        """Return a broker that is not open."""
+        raise NotImplementedError
+
+    async def holding_process(self, queue: str, *, count: int) -> HoldingProcess:
+        """Start a process that holds ``count`` deliveries of ``queue`` and settles none."""
+        holder = HoldingProcess(self.url, queue, count)
+        self._open.callback(holder.kill)
+        await asyncio.to_thread(holder.wait_until_it_holds)
+        return holder
+
+    async def close(self) -> None:
+        await self._open.aclose()
+
+
+class SqliteStand(Stand):
+    """The embedded broker on a file."""
+
+    survives_processes = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"sqlite:///{folder / 'conformance.db'}")
+
+    def new(self, clock: Clock | None = None) -> Broker:
+        return SqliteBroker(self.url, clock=clock or SystemClock())
+
+
+class MemoryStand(Stand):
+    """The embedded broker in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"memory://{uuid.uuid4()}")
+
+    def new(self, clock: Clock | None = None) -> Broker:
+        return SqliteBroker(self.url, clock=clock or SystemClock())
+
+
+STANDS: dict[str, Callable[[Path], Stand]] = {"sqlite": SqliteStand, "memory": MemoryStand}
+LASTING = {name: stand for name, stand in STANDS.items() if stand is not MemoryStand}
+
+
+class HoldingProcess:
+    """A real process that takes deliveries, until it is killed."""
+
+    def __init__(self, url: str, queue: str, count: int) -> None:
+        command = [sys.executable, "-m", "tests.conformance.holder", url, queue, str(count)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def wait_until_it_holds(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "holding\n"
+
+    def kill(self) -> None:
+        """SIGKILL it; harmless twice."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Catch:
+    """Collects the deliveries of a consumer."""
+
+    def __init__(self) -> None:
+        self.all: list[Delivery] = []
+        self.times: list[float] = []
+        self.most_open = 0
+        self.open: set[int] = set()
+        self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    def __call__(self, delivery: Delivery) -> None:
+        self.all.append(delivery)
+        self.times.append(time.time())
+        self.open.add(id(delivery))
+        self.most_open = max(self.most_open, len(self.open))
+        self._arrived.put_nowait(delivery)
+
+    async def next(self, within_s: float = 10.0) -> Delivery:
+        """Return the next delivery."""
+        async with asyncio.timeout(within_s):
+            return await self._arrived.get()
+
+    async def take(self, count: int, within_s: float = 20.0) -> list[Delivery]:
+        """Return the next ``count`` deliveries."""
+        async with asyncio.timeout(within_s):
+            return [await self._arrived.get() for _ in range(count)]
+
+    async def settled(self) -> bytes:
+        """Settle the next delivery and return its body."""
+        delivery = await self.next()
+        self.open.discard(id(delivery))
+        await delivery.settle()
+        return delivery.message.body
+
+    @property
+    def empty(self) -> bool:
+        return self._arrived.empty()
+
+
+def message(body: bytes = b"{}", **properties: object) -> Message:
+    return Message(body=body, message_id=new_message_id(), **properties)  # type: ignore[arg-type]
+
+
+def to(queue: str, body: bytes = b"{}", *, not_before: float | None = None, mandatory: bool = True) -> Outgoing:
+    return Outgoing(message(body), queue, not_before=not_before, mandatory=mandatory)
+
+
+async def publish(broker: Broker, *outgoing: Outgoing) -> None:
+    """Publish, in order, and wait for all confirmations."""
+    await asyncio.gather(*[broker.publish(each, timeout_s=TIMEOUT_S) for each in outgoing])
+
+
+async def consuming(broker: Broker, queue: str, *, prefetch: int = 1) -> tuple[Catch, Consumer]:
+    catch = Catch()
+    return catch, await broker.consume(queue, prefetch=prefetch, deliver=catch)
+
+
+async def turnover(broker: Broker) -> None:
+    """Return when the broker has done all that was asked of it before: it answers in order."""
+    for _ in range(3):
+        await broker.inspector.queues()

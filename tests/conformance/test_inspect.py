@@ -1,0 +1,86 @@
+"""Inspect: states, browse, rework."""
+
+import time
+
+import pytest
+
+from taskq.broker.protocol import Outgoing, QueueState
+from taskq.errors import Unroutable
+from taskq.wire.message import Message
+from tests.conformance.stand import Stand, consuming, publish, to
+
+
+async def test_the_states_count_ready_unsettled_delayed_and_consumers(stand: Stand) -> None:
+    broker, other = await stand.open(None, "work"), await stand.open()
+    await publish(broker, *[to("work") for _ in range(5)], to("work", not_before=time.time() + 60))
+    catch, _ = await consuming(broker, "work", prefetch=2)
+    await catch.take(2)
+    await broker.open_inbox(lambda message: None)
+    expected = [QueueState("work", 3, 2, 1, 1), QueueState("work.dead", 0, 0, 0, 0)]
+    assert await other.inspector.queues() == expected
+
+
+async def test_browsing_shows_the_oldest_first_and_leaves_them(stand: Stand) -> None:
+    broker = await stand.open(None, "work")
+    await publish(broker, *[to("work", b"%d" % n) for n in range(5)])
+    for _ in range(2):
+        assert [each.body for each in await broker.inspector.browse("work", limit=3)] == [b"0", b"1", b"2"]
+    assert (await broker.inspector.queues())[0].ready == 5
+    assert await broker.inspector.browse("work.dead", limit=3) == []
+
+
+async def test_looking_into_a_missing_queue_is_unroutable(stand: Stand) -> None:
+    broker = await stand.open()
+    with pytest.raises(Unroutable):
+        await broker.inspector.browse("nowhere", limit=1)
+    with pytest.raises(Unroutable):
+        await broker.inspector.rework("nowhere", lambda message: None)
+
+
+async def test_a_rework_offers_each_message_once_also_those_it_puts_back(stand: Stand) -> None:
+    broker = await stand.open(None, "work", "next")
+    await publish(broker, *[to("work", b"%d" % n) for n in range(250)])
+    offered: list[bytes] = []
+
+    def decide(message: Message) -> list[Outgoing] | None:
+        offered.append(message.body)
+        number = int(message.body)
+        return [None, [], [to("work", b"1000")], [to("next", b"a"), to("next", b"b")]][number % 4]
+
+    settled = await broker.inspector.rework("work", decide)
+    assert sorted(map(int, offered)) == list(range(250))
+    assert settled == sum(1 for n in range(250) if n % 4)
+    states = {queue.name: queue.ready for queue in await broker.inspector.queues()}
+    left, back, sent = (sum(1 for n in range(250) if n % 4 == kind) for kind in (0, 2, 3))
+    assert states == {"next": 2 * sent, "next.dead": 0, "work": left + back, "work.dead": 0}
+
+
+async def test_a_rework_leaves_alone_what_a_consumer_holds(stand: Stand) -> None:
+    broker = await stand.open(None, "work")
+    await publish(broker, to("work", b"held"), to("work", b"free"))
+    catch, _ = await consuming(broker, "work")
+    held = await catch.next()
+    offered: list[bytes] = []
+
+    def decide(message: Message) -> list[Outgoing]:
+        offered.append(message.body)
+        return []
+
+    assert await broker.inspector.rework("work", decide) == 1
+    assert offered == [b"free"]
+    assert (await held.settle()).value == "done"
+
+
+async def test_a_decision_that_raises_keeps_its_message_and_those_after_it(stand: Stand) -> None:
+    broker = await stand.open(None, "work")
+    await publish(broker, *[to("work", b"%d" % n) for n in range(5)])
+
+    def decide(message: Message) -> list[Outgoing]:
+        if message.body == b"2":
+            raise LookupError("no idea")
+        return []
+
+    with pytest.raises(LookupError):
+        await broker.inspector.rework("work", decide)
+    left = [each.body for each in await broker.inspector.browse("work", limit=9)]
+    assert left[-3:] == [b"2", b"3", b"4"]
