@@ -1,0 +1,174 @@
+"""The replies of one process: one inbox, opened when it is first needed, and the waits for results, by job id.
+
+Theory of operation. A wait is registered before its job is published, since the reply may overtake the confirmation.
+It is removed by whatever comes first: the reply, the end of its time, the cancellation of its ``call``, a publish
+that failed, or the end of the app. So the table is bounded by what is being waited for, whatever the broker does. A
+reply that finds no wait is late, repeated or foreign: it is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar, assert_never
+
+from taskq.broker.protocol import Broker, Inbox
+from taskq.errors import JobCancelled, JobExpired, ResultTimeout, TaskFailed, UndecodableMessage, UsageError
+from taskq.lifecycle import Emitter, OwnQueueAwaited, ReplyDropped
+from taskq.tasks.context import current_context
+from taskq.tasks.definition import TaskDefinition
+from taskq.wire.message import Message
+from taskq.wire.reply import Cancelled, Expired, Failed, Reply, Returned, read_reply
+
+T = TypeVar("T")
+
+
+class _TimedOut:
+    """Stands in the place of a reply that did not come in time."""
+
+
+class _Closed:
+    """Stands in the place of a reply that cannot come any more."""
+
+
+_Arrived = Reply | UndecodableMessage | _TimedOut | _Closed
+
+
+class PendingResult(Generic[T]):
+    """A wait for the result of one job. It implements :class:`taskq.tasks.job.Pending`."""
+
+    def __init__(self, replies: ReplyInbox, job_id: str, definition: TaskDefinition, timeout_s: float) -> None:
+        self.job_id = job_id
+        self._replies = replies
+        self._definition = definition
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Future[_Arrived] = self._loop.create_future()
+        self._timer = self._loop.call_later(timeout_s, self._expire)
+
+    async def wait(self, timeout_s: float | None) -> T:
+        """Return the result; see :meth:`taskq.tasks.job.ResultJob.result`. A cancelled wait changes nothing."""
+        self._warn_of_own_queue()
+        if timeout_s is not None and not self._arrived.done():
+            self._extend(timeout_s)
+        done, _ = await asyncio.wait({self._arrived}, timeout=timeout_s)
+        if not done:
+            raise ResultTimeout(self._definition.name, self.job_id, self._timeout_s if timeout_s is None else timeout_s)
+        return self._opened(self._arrived.result())
+
+    async def wait_once(self) -> T:
+        """Return the result of a wait that has one owner: when it is cancelled, the reply is no longer waited for."""
+        self._warn_of_own_queue()
+        try:
+            arrived = await self._arrived
+        except asyncio.CancelledError:
+            self.withdraw()
+            raise
+        return self._opened(arrived)
+
+    def resolve(self, arrived: _Arrived) -> None:
+        """End the wait with what came. A second reply changes nothing."""
+        self._timer.cancel()
+        if not self._arrived.done():
+            self._arrived.set_result(arrived)
+
+    def withdraw(self) -> None:
+        """Stop waiting; a reply that still comes is dropped."""
+        self._timer.cancel()
+        self._replies.forget(self.job_id)
+
+    def _warn_of_own_queue(self) -> None:
+        """Tell when a task waits for what cannot begin before the task itself has ended."""
+        context, queue = current_context.get(), self._definition.queue
+        if context is not None and context.queue == queue and context.slots == 1 and not self._arrived.done():
+            name = self._definition.name
+            self._replies.emitter.emit(
+                OwnQueueAwaited(job_id=self.job_id, task=name, queue=queue, by_task=context.task)
+            )
+
+    def _extend(self, timeout_s: float) -> None:
+        until = self._loop.time() + timeout_s
+        if until > self._timer.when():
+            self._timer.cancel()
+            self._timeout_s = timeout_s
+            self._timer = self._loop.call_at(until, self._expire)
+
+    def _expire(self) -> None:
+        self._replies.forget(self.job_id)
+        self.resolve(_TimedOut())
+
+    def _opened(self, arrived: _Arrived) -> T:
+        name = self._definition.name
+        match arrived:
+            case Returned(body):
+                result: T = self._definition.signature.decode_result(body)
+                return result
+            case Failed(reason, failure):
+                raise TaskFailed(
+                    task=name,
+                    job_id=self.job_id,
+                    reason=reason,
+                    remote_type=failure.type,
+                    remote_message=failure.message,
+                    remote_traceback=failure.traceback,
+                )
+            case Expired():
+                raise JobExpired(name, self.job_id)
+            case Cancelled():
+                raise JobCancelled(name, self.job_id)
+            case UndecodableMessage():
+                raise UndecodableMessage(f"{name}: {arrived} [job {self.job_id}]")
+            case _TimedOut():
+                raise ResultTimeout(name, self.job_id, self._timeout_s)
+            case _Closed():
+                raise UsageError(f"{name}: the app was closed before the result came [job {self.job_id}]")
+            case _:
+                assert_never(arrived)
+
+
+class ReplyInbox:
+    """The table of waits, and the inbox that feeds it."""
+
+    def __init__(self, broker: Broker, emitter: Emitter) -> None:
+        self._broker = broker
+        self.emitter = emitter
+        self._pending: dict[str, PendingResult[object]] = {}
+        self._opening = asyncio.Lock()
+        self._inbox: Inbox | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    async def address(self) -> str:
+        """Return the name for ``reply_to``, opening the inbox at the first call."""
+        if self._inbox is None:
+            async with self._opening:
+                self._inbox = self._inbox or await self._broker.open_inbox(self.receive)
+        return self._inbox.address
+
+    def expect(self, job_id: str, definition: TaskDefinition, timeout_s: float) -> PendingResult[object]:
+        """Register a wait. Raises :class:`UsageError` when this process waits for that job already."""
+        if job_id in self._pending:
+            raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
+        pending = PendingResult[object](self, job_id, definition, timeout_s)
+        self._pending[job_id] = pending
+        return pending
+
+    def forget(self, job_id: str) -> None:
+        """Remove a wait; harmless when it is gone."""
+        self._pending.pop(job_id, None)
+
+    def receive(self, message: Message) -> None:
+        """Give a reply to its wait, or drop and count it."""
+        pending = self._pending.pop(message.correlation_id or "", None)
+        if pending is None:
+            self.emitter.emit(ReplyDropped(correlation_id=message.correlation_id, reason="nobody waits for it"))
+            return
+        try:
+            pending.resolve(read_reply(message))
+        except UndecodableMessage as error:
+            pending.resolve(error)
+
+    def close(self) -> None:
+        """End every wait."""
+        for job_id in list(self._pending):
+            self._pending.pop(job_id).resolve(_Closed())
