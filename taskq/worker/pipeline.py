@@ -1,0 +1,190 @@
+"""The way of one delivery through a worker: read, prepare, execute, decide, settle, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from taskq.broker.protocol import Broker, Delivery, Settlement
+from taskq.clock import Clock
+from taskq.errors import BrokerError
+from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, ThreadOverran
+from taskq.tasks.context import Context, current_context
+from taskq.wire import headers as h
+from taskq.wire.job import JobMessage
+from taskq.worker.decide import decide
+from taskq.worker.execute import Attempt, Middleware, execute
+from taskq.worker.outcome import Outcome, TimedOut
+from taskq.worker.prepare import Catalogue, Prepared, prepare, read
+from taskq.worker.processes import Processes
+from taskq.worker.settle import identify, replacements
+from taskq.worker.tell import Ended, ended_event
+from taskq.worker.verdict import Bury, HandBack, TryAgain, Verdict
+
+_SETTLE_PAUSE_S = 1.0
+_log = logging.getLogger("taskq.task")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a worker did so far. ``executed`` counts executions from their start, ``dead`` dead letters.
+
+    ``last_retry_at``: when the last of the retries that it put off is due (epoch seconds). ``limit``: after how many
+    executions it takes no more jobs.
+    """
+
+    executed: int = 0
+    dead: int = 0
+    last_retry_at: float = 0.0
+    limit: int | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether it has begun as many executions as it may."""
+        return self.limit is not None and self.executed >= self.limit
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """What executions share: the broker, the app's tables, and the worker's own state."""
+
+    broker: Broker
+    clock: Clock
+    catalogue: Catalogue
+    slots: dict[str, int]
+    middleware: tuple[Middleware, ...]
+    emitter: Emitter
+    max_result_bytes: int
+    processes: Processes
+    rng: Random
+    state: Any = None
+    tally: Tally = field(default_factory=Tally)
+
+    async def handle(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Take a delivery to its end. It raises only when it is cancelled from outside."""
+        job, outcome, started = await self._outcome(delivery, attempt)
+        now = self.clock.now()
+        duration_s = self.clock.monotonic() - started
+        verdict = decide(outcome, job, self.catalogue.policy_of(job), now=now, rng=self.rng)
+        ended = Ended(
+            job_id=identify(delivery, job),
+            task=self.catalogue.task_of(job) if job else delivery.message.type,
+            queue=delivery.queue,
+            attempt=job.attempt if job else 1,
+            execution=(job.execution if job else 1) + delivery.redeliveries,
+            duration_s=duration_s,
+        )
+        settlement = await self._settle(verdict, delivery, job, ended.job_id, attempt)
+        if settlement is Settlement.LOST:
+            self.emitter.emit(DeliveryLost(**ended.fields()))
+            return
+        self._count(verdict)
+        self.emitter.emit(ended_event(verdict, ended, replied=bool(delivery.message.reply_to)))
+
+    async def _outcome(self, delivery: Delivery, attempt: Attempt) -> tuple[JobMessage | None, Outcome, float]:
+        started = self.clock.monotonic()
+        job = read(delivery)
+        if not isinstance(job, JobMessage):
+            return None, job, started
+        prepared = prepare(job, delivery, self.catalogue, now=self.clock.now())
+        if not isinstance(prepared, Prepared):
+            return job, prepared, started
+        self.tally.executed += 1
+        context = self._context(prepared, delivery)
+        self._tell_start(context, prepared)
+        current_context.set(context)
+        outcome = await execute(
+            prepared,
+            context,
+            attempt,
+            middleware=self.middleware,
+            processes=self.processes,
+            max_result_bytes=self.max_result_bytes,
+        )
+        current_context.set(None)
+        if isinstance(outcome, TimedOut) and attempt.overruns:
+            self._tell_overrun(context, prepared)
+        return job, outcome, started
+
+    async def _settle(
+        self, verdict: Verdict, delivery: Delivery, job: JobMessage | None, job_id: str, attempt: Attempt
+    ) -> Settlement:
+        """Settle until it is done or lost. A queue that was deleted meanwhile is declared again.
+
+        The slot is kept while a thread overruns, and for good when the worker is to take no more jobs.
+        """
+        messages = replacements(verdict, delivery, job, job_id=job_id, now=self.clock.now())
+        overrunning = attempt.thread if attempt.overruns else None
+        pause_s = 0.0
+        while True:
+            try:
+                settlement = await delivery.settle(messages, keep_slot=overrunning is not None or self.tally.full)
+                break
+            except BrokerError:
+                await asyncio.sleep(pause_s)
+                await self._repair(delivery.queue)
+                pause_s = _SETTLE_PAUSE_S
+        if overrunning is not None and not self.tally.full:
+            overrunning.add_done_callback(lambda _: delivery.release_slot())
+        return settlement
+
+    async def _repair(self, queue: str) -> None:
+        with suppress(BrokerError):
+            await self.broker.declare([self.catalogue.queues[queue]])
+
+    def _count(self, verdict: Verdict) -> None:
+        if isinstance(verdict, Bury):
+            self.tally.dead += 1
+        elif isinstance(verdict, TryAgain):
+            self.tally.last_retry_at = max(self.tally.last_retry_at, verdict.at)
+        elif isinstance(verdict, HandBack):
+            self.tally.executed -= 1
+
+    def _context(self, prepared: Prepared, delivery: Delivery) -> Context[Any]:
+        job, name = prepared.job, prepared.definition.name
+        ends = datetime.fromtimestamp(self.clock.now() + prepared.timeout_s, UTC)
+        fields = {"job_id": job.job_id, "task": name, "queue": job.queue, "attempt": job.attempt}
+        return Context(
+            job_id=job.job_id,
+            task=name,
+            queue=job.queue,
+            attempt=job.attempt,
+            execution=job.execution + delivery.redeliveries,
+            deadline=ends,
+            state=self.state,
+            headers=h.users(job.message.headers),
+            log=logging.LoggerAdapter(_log, fields),
+            slots=self.slots[job.queue],
+            _loop=asyncio.get_running_loop(),
+        )
+
+    def _tell_start(self, context: Context[Any], prepared: Prepared) -> None:
+        if self.emitter.wants(JobStarted):
+            since = prepared.job.enqueued_at
+            self.emitter.emit(
+                JobStarted(
+                    job_id=context.job_id,
+                    task=context.task,
+                    queue=context.queue,
+                    attempt=context.attempt,
+                    execution=context.execution,
+                    waited_s=None if since is None else max(0.0, self.clock.now() - since),
+                )
+            )
+
+    def _tell_overrun(self, context: Context[Any], prepared: Prepared) -> None:
+        self.emitter.emit(
+            ThreadOverran(
+                job_id=context.job_id,
+                task=context.task,
+                queue=context.queue,
+                attempt=context.attempt,
+                execution=context.execution,
+                timeout_s=prepared.timeout_s,
+            )
+        )

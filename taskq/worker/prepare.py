@@ -1,0 +1,94 @@
+"""From a delivery to something that can be run, or to the outcome that says why not. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskq.broker.protocol import Delivery
+from taskq.errors import InvalidArguments, UndecodableMessage, UnknownTask
+from taskq.tasks.arguments import Arguments
+from taskq.tasks.definition import TaskDefinition
+from taskq.tasks.queues import Queue
+from taskq.tasks.retry import NO_RETRY, RetryPolicy
+from taskq.wire.dead import DeadReason
+from taskq.wire.failure import Failure
+from taskq.wire.job import JobMessage, read_job
+from taskq.worker.outcome import Outcome, Overdue, Unusable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A job that can be run: its task, its arguments in their declared types, and what holds for it."""
+
+    job: JobMessage
+    definition: TaskDefinition
+    arguments: Arguments
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What a worker knows: its tasks by name, with time limit and policy, and its queues by name."""
+
+    tasks: dict[str, TaskDefinition]
+    timeouts_s: dict[str, float]
+    policies: dict[str, RetryPolicy]
+    queues: dict[str, Queue]
+
+    def policy_of(self, job: JobMessage | None) -> RetryPolicy:
+        """Return the retry policy of a job's task; one attempt where it is not known."""
+        return NO_RETRY if job is None else self.policies.get(self.task_of(job) or "", NO_RETRY)
+
+    def task_of(self, job: JobMessage) -> str | None:
+        """Return the name of the task that runs a job: its own, or its queue's default for a foreign message."""
+        return job.task or self.queues[job.queue].default_task
+
+
+def read(delivery: Delivery) -> JobMessage | Unusable:
+    """Read a delivery's message."""
+    try:
+        return read_job(delivery.message, delivery.queue)
+    except UndecodableMessage as error:
+        return _unusable(DeadReason.UNDECODABLE, error)
+
+
+def prepare(job: JobMessage, delivery: Delivery, catalogue: Catalogue, *, now: float) -> Prepared | Outcome:
+    """Check everything that can be checked before a job is run.
+
+    A message that came back ``delivery_limit`` times is not run once more: here it still gets a full record and its
+    caller an answer, which the broker, one redelivery later, could not give.
+    """
+    limit = catalogue.queues[delivery.queue].delivery_limit
+    if delivery.redeliveries >= limit:
+        return Unusable(DeadReason.DELIVERY_LIMIT, _worn_out(delivery.redeliveries))
+    if job.is_expired(now):
+        return Overdue()
+    name = catalogue.task_of(job)
+    definition = catalogue.tasks.get(name or "")
+    if definition is None:
+        return _unusable(DeadReason.UNKNOWN_TASK, _unknown(name, delivery.queue, catalogue))
+    signature = definition.signature
+    try:
+        decode = signature.decode if job.task else signature.decode_foreign
+        arguments = decode(job.message.body)
+    except InvalidArguments as error:
+        return _unusable(DeadReason.INVALID_ARGUMENTS, error)
+    except UndecodableMessage as error:
+        return _unusable(DeadReason.UNDECODABLE, error)
+    timeout_s = catalogue.timeouts_s[definition.name]
+    return Prepared(job=job, definition=definition, arguments=arguments, timeout_s=timeout_s)
+
+
+def _unknown(name: str | None, queue: str, catalogue: Catalogue) -> Exception:
+    if name is None:
+        return UndecodableMessage(f"it names no task, and queue {queue!r} has no default task")
+    return UnknownTask(name, sorted(catalogue.tasks))
+
+
+def _worn_out(redeliveries: int) -> Failure:
+    text = f"its worker died, or lost it, {redeliveries} times while it ran; it may be what kills the worker"
+    return Failure("taskq.DeliveryLimit", text)
+
+
+def _unusable(reason: DeadReason, error: Exception) -> Unusable:
+    return Unusable(reason, Failure(f"taskq.{type(error).__name__}", str(error)).fitted())

@@ -1,0 +1,53 @@
+"""From a verdict that was carried out to the event that tells of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, assert_never
+
+from taskq.lifecycle import (
+    ExecutionEnded,
+    JobDead,
+    JobExpired,
+    JobHandedBack,
+    JobRetried,
+    JobSnoozed,
+    JobSucceeded,
+)
+from taskq.worker.verdict import Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What every event of an ended execution says; see :class:`taskq.lifecycle.ExecutionEnded`."""
+
+    job_id: str
+    task: str | None
+    queue: str
+    attempt: int
+    execution: int
+    duration_s: float
+
+    def fields(self) -> dict[str, Any]:
+        """Return them by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def ended_event(verdict: Verdict, ended: Ended, *, replied: bool) -> ExecutionEnded:
+    """Return the event that tells what became of an execution."""
+    known = ended.fields()
+    match verdict:
+        case Complete():
+            return JobSucceeded(**known, replied=replied)
+        case TryAgain(wait_s=wait_s, attempts=attempts, error=error):
+            return JobRetried(**known, attempts=attempts, wait_s=wait_s, error=error)
+        case PutOff(wait_s=wait_s):
+            return JobSnoozed(**known, wait_s=wait_s)
+        case HandBack():
+            return JobHandedBack(**known)
+        case Bury(reason, failure):
+            return JobDead(**known, reason=reason, error=failure.short, traceback=failure.traceback)
+        case LetExpire():
+            return JobExpired(**known)
+        case _:
+            assert_never(verdict)

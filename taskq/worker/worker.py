@@ -1,0 +1,187 @@
+"""A worker: consumers on queues, an asyncio task for each execution, and an orderly end.
+
+Shutdown. Stop taking jobs; let the running ones end within the grace time; cut the rest and hand them back; close the
+consumers, which gives back whatever is left. A second signal skips the rest of the grace. Executions are deliberately
+not in a ``TaskGroup``: one that cannot be ended (a thread, a coroutine that swallows its cancellation) must not hold
+the exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from os import getpid
+from typing import Any
+
+from taskq.broker.protocol import Consumer, Delivery
+from taskq.lifecycle import WorkerStarted, WorkerStopped, WorkerStopping
+from taskq.worker.burst import is_drained
+from taskq.worker.execute import Attempt
+from taskq.worker.pipeline import Pipeline
+from taskq.worker.watchdog import Watchdog
+
+_CUT_S = 5.0  # how long executions have to hand their job back after they were cut
+_BURST_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker runs. ``burst``: end when its queues are empty. ``max_jobs``: end after so many executions.
+
+    At the limit it takes no more jobs and ends when the running ones have; those on their way to it by then still run.
+    """
+
+    app: str
+    grace_s: float
+    burst: bool = False
+    max_jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker did. ``left_behind`` counts threads and coroutines that could not be ended."""
+
+    executed: int
+    dead: int
+    left_behind: int
+
+
+class Worker:
+    """Consumes the queues of ``pipeline.slots`` until it is stopped. It runs once.
+
+    ``started`` is set when it consumes.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        options: WorkerOptions,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]],
+    ) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] = lifespan
+        self.started = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Attempt] = {}
+        pipeline.tally.limit = options.max_jobs
+        self._overrunning: set[asyncio.Future[Any]] = set()
+        self._failed: BaseException | None = None
+        self._stopping = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._reason = ""
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The queues that it consumes, with their concurrency."""
+        return self._pipeline.slots
+
+    @property
+    def running(self) -> int:
+        """How many executions it is at, from their delivery to their last event."""
+        return len(self._running)
+
+    def use_state(self, state: Any) -> None:
+        """Give tasks ``state`` instead of what the lifespan yields, which is not run then. Only before :meth:`run`."""
+        self._lifespan = partial(nullcontext, state)
+
+    def stop(self, reason: str) -> None:
+        """Begin the shutdown; a second call cuts the grace time short."""
+        if self._stopping.is_set():
+            self._cut.set()
+        else:
+            self._reason = reason
+            self._stopping.set()
+
+    async def run(self) -> WorkerReport:
+        """Work until :meth:`stop`, the end of a burst, or the job limit, then shut down in order.
+
+        Cancelling it shuts down without grace. Raises what the lifespan raises, and a :class:`BrokerError` when the
+        consumers cannot be opened.
+        """
+        pipeline = self._pipeline
+        async with AsyncExitStack() as stack:
+            pipeline.state = await stack.enter_async_context(self._lifespan())
+            stack.callback(pipeline.processes.close)
+            stack.enter_context(Watchdog(pipeline.emitter))
+            consumers = [await self._open(stack, queue, prefetch) for queue, prefetch in sorted(pipeline.slots.items())]
+            pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=pipeline.slots))
+            self.started.set()
+            try:
+                await self._until_stopped()
+            except BaseException:
+                self._cut.set()
+                await self._shut_down(consumers)
+                raise
+            await self._shut_down(consumers)
+        report = self._report()
+        tally = pipeline.tally
+        pipeline.emitter.emit(WorkerStopped(executed=tally.executed, dead=tally.dead, threads=report.left_behind))
+        if self._failed is not None:
+            raise self._failed
+        return report
+
+    async def _open(self, stack: AsyncExitStack, queue: str, prefetch: int) -> Consumer:
+        consumer = await self._pipeline.broker.consume(queue, prefetch=prefetch, deliver=self._deliver)
+        stack.push_async_callback(consumer.close)
+        return consumer
+
+    def _deliver(self, delivery: Delivery) -> None:
+        attempt = Attempt()
+        task = asyncio.get_running_loop().create_task(self._pipeline.handle(delivery, attempt))
+        self._running[task] = attempt
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        attempt = self._running.pop(task)
+        if attempt.thread is not None and attempt.overruns:
+            self._overrunning.add(attempt.thread)
+            attempt.thread.add_done_callback(self._overrunning.discard)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed = error  # a bug of ours: end loudly, the broker gives the jobs to others
+            self.stop(f"an execution failed inside the worker: {error!r}")
+        if self._pipeline.tally.full and not self._running and not self._stopping.is_set():
+            self.stop(f"{self._options.max_jobs} jobs executed")
+
+    async def _until_stopped(self) -> None:
+        if not self._options.burst:
+            await self._stopping.wait()
+        while not self._stopping.is_set():
+            # Looked at again after the question: a job that was on its way to us then is here now.
+            if not self._running and await is_drained(self._pipeline) and not self._running:
+                self.stop("the queues are empty")
+            else:
+                await _first(self._stopping.wait(), asyncio.sleep(_BURST_POLL_S))
+
+    async def _shut_down(self, consumers: Iterable[Consumer]) -> None:
+        grace_s = 0.0 if self._cut.is_set() else self._options.grace_s
+        self._pipeline.emitter.emit(
+            WorkerStopping(reason=self._reason or "cancelled", running=len(self._running), grace_s=grace_s)
+        )
+        await asyncio.gather(*(consumer.stop() for consumer in consumers))
+        if grace_s:
+            await _first(self._cut.wait(), partial(self._all_ended, grace_s)())
+        for attempt in list(self._running.values()):
+            attempt.interrupt()
+        await self._all_ended(_CUT_S)
+
+    async def _all_ended(self, timeout_s: float) -> None:
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=timeout_s)
+
+    def _report(self) -> WorkerReport:
+        tally = self._pipeline.tally
+        return WorkerReport(tally.executed, tally.dead, len(self._running) + len(self._overrunning))
+
+
+async def _first(*waits: Any) -> None:
+    """Return when the first of several waits ends, and cancel the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
