@@ -1,0 +1,276 @@
+"""The app: what a program declares, opened on a broker.
+
+The composition root, and the only place that picks a broker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from typing_extensions import TypeVar as DefaultingTypeVar
+from typing_extensions import Unpack
+
+from taskq.app.connection import Backend, Connection
+from taskq.app.working import build_pipeline
+from taskq.broker.protocol import QueueState
+from taskq.client.many import enqueue_many
+from taskq.errors import DeclarationError, UsageError
+from taskq.inspection.dead import DeadLetters
+from taskq.lifecycle import AppOpened, Emitter, Event
+from taskq.observability import logs
+from taskq.settings import SettingArguments, Settings, load_settings
+from taskq.tasks.call import BoundCall
+from taskq.tasks.decorators import RemoteDecorator, TaskDecorator
+from taskq.tasks.duration import Duration, seconds
+from taskq.tasks.job import Job
+from taskq.tasks.queues import Queue
+from taskq.tasks.registry import Registry
+from taskq.tasks.retry import NO_RETRY, RetryPolicy
+from taskq.tasks.router import Router
+from taskq.tasks.task import AnyTask
+from taskq.worker.execute import Middleware
+from taskq.worker.worker import Worker, WorkerOptions
+
+S = DefaultingTypeVar("S", default=object)
+E = TypeVar("E", bound=Event)
+
+
+class TaskQ(Generic[S]):
+    """An app: tasks, queues and settings under one name. ``S`` is the type of what its lifespan yields to tasks.
+
+    ``lifespan`` is an async context manager function that makes the workers' state; only workers enter it. ``retry``
+    holds for tasks that set no policy. The remaining keyword arguments are those of :class:`taskq.settings.Settings`;
+    each goes before the ``TASKQ_*`` environment, which goes before the default. Nothing is read or connected before
+    the app is opened with ``async with``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
+        retry: RetryPolicy = NO_RETRY,
+        **settings: Unpack[SettingArguments],
+    ) -> None:
+        if not name or not name.isprintable():
+            raise DeclarationError(f"app name {name!r}: use printable characters, at least one")
+        self.name = name
+        self.lifespan = lifespan
+        self.emitter = Emitter()
+        logs.subscribe(self.emitter)
+        self.middlewares: list[Middleware] = []
+        self._settings = settings
+        self._retry = retry
+        self._own: Router[S] = Router()
+        self._routers: list[Router[Any]] = [self._own]
+        self._open: tuple[Connection, AsyncExitStack] | None = None
+        self._backend = Backend()
+
+    # Declaring
+
+    @property
+    def task(self) -> TaskDecorator[S]:
+        """The decorator that declares a task on the app itself; see :attr:`taskq.Router.task`."""
+        return self._own.task
+
+    def remote(self, name: str, /, *, queue: str) -> RemoteDecorator:
+        """Declare a typed stub of a task that other code runs; see :meth:`taskq.Router.remote`."""
+        return self._own.remote(name, queue=queue)
+
+    def add_queue(self, queue: Queue) -> Queue:
+        """Describe a queue further than its name; see :class:`taskq.Queue`."""
+        return self._own.add_queue(queue)
+
+    def include(self, *routers: Router[S] | Router[object]) -> None:
+        """Take over the tasks and queues of routers; one that is in already changes nothing.
+
+        Raises :class:`DeclarationError` for a name that is taken, and takes over none of them then.
+        """
+        if self._open is not None:
+            raise UsageError(f"app {self.name!r} is open; include routers before it is opened")
+        added = [router for router in dict.fromkeys(routers) if router not in self._routers]
+        before = list(self._routers)
+        self._routers += added
+        try:
+            self.registry()
+        except DeclarationError:
+            self._routers = before
+            raise
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Wrap every execution: ``async def m(ctx, run)`` awaits ``run()`` and returns its value.
+
+        The first one added is the outermost.
+        """
+        self.middlewares.append(function)
+        return function
+
+    def on(self, kind: type[E]) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
+        """Listen to a lifecycle event and its subclasses, with a function or a coroutine function.
+
+        A listener that raises is reported as :class:`taskq.lifecycle.HookFailed` and disturbs nothing else.
+        """
+
+        def add(listener: Callable[[E], Any]) -> Callable[[E], Any]:
+            self.emitter.on(kind, listener)
+            return listener
+
+        return add
+
+    def registry(self, settings: Settings | None = None) -> Registry:
+        """Return all that is declared, with the defaults that hold. Raises :class:`DeclarationError` for clashes."""
+        registry = Registry(retry=self._retry)
+        if settings is not None:
+            registry.timeout_s = settings.timeout
+        for router in self._routers:
+            registry.include(router)
+        return registry
+
+    def settings(self) -> Settings:
+        """Return the settings that hold now: argument > environment > default. Raises :class:`UsageError`."""
+        return load_settings(self._settings)
+
+    @property
+    def tasks(self) -> tuple[AnyTask, ...]:
+        """Every task of the app and its routers, stubs included."""
+        return tuple(self.registry().tasks.values())
+
+    # Opening
+
+    async def __aenter__(self) -> Self:
+        """Connect, declare the app's queues, and bind its tasks. It runs neither the lifespan nor a task.
+
+        Raises :class:`UsageError` when it is open already or a router is in another open app, and a
+        :class:`BrokerError` when the broker cannot be used.
+        """
+        if self._open is not None:
+            raise UsageError(f"app {self.name!r} is open already; open it once, and share it")
+        settings = self.settings()
+        registry = self.registry(settings)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.emitter.drain)
+            self._bind(registry, stack)
+            broker = await stack.enter_async_context(self._backend.connect(settings, self.name, self.emitter))
+            connection = Connection.over(
+                broker,
+                app=self.name,
+                registry=registry,
+                settings=settings,
+                clock=self._backend.clock,
+                emitter=self.emitter,
+            )
+            await broker.declare(registry.own_queues().values())
+            stack.callback(connection.replies.close)
+            for task in registry.tasks.values():
+                task.route.sender = connection.sender
+            self._open = (connection, stack.pop_all())
+        watched = sys.stderr is not None and sys.stderr.isatty()
+        by_default = self._backend.is_default(settings)
+        self.emitter.emit(AppOpened(app=self.name, label=broker.label, by_default=by_default, interactive=watched))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            stack, self._open = self._open[1], None
+            await stack.aclose()
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection. Raises :class:`UsageError` while the app is not open."""
+        if self._open is None:
+            raise UsageError(f"app {self.name!r} is not open; use it inside `async with app:`")
+        return self._open[0]
+
+    async def enqueue_many(self, calls: Iterable[BoundCall[Any]] | AsyncIterable[BoundCall[Any]]) -> list[Job]:
+        """Enqueue bound calls, up to 1,000 waiting for their confirmation at a time, and return their jobs in order.
+
+        Not atomic. Raises :class:`EnqueueManyFailed`, which says which were enqueued and which were not.
+        """
+        sender = self.connection.sender
+
+        async def send(call: BoundCall[Any]) -> Job:
+            return await sender.enqueue(self._checked(call))
+
+        return await enqueue_many(send, calls)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The dead letters in the open app's broker."""
+        return DeadLetters(self.connection.broker)
+
+    async def queues(self) -> list[QueueState]:
+        """Return the state of every queue in the open app's broker."""
+        return await self.connection.broker.inspector.queues()
+
+    @asynccontextmanager
+    async def worker_state(self) -> AsyncGenerator[Any]:
+        """Enter the lifespan, and yield what it yields (``None`` without one)."""
+        if self.lifespan is None:
+            yield None
+        else:
+            async with self.lifespan() as state:
+                yield state
+
+    def worker(
+        self,
+        *,
+        queues: Mapping[str, int | None] | None = None,
+        concurrency: int | None = None,
+        grace: Duration | None = None,
+        burst: bool = False,
+        max_jobs: int | None = None,
+    ) -> Worker:
+        """Return a worker of the open app; ``await worker.run()`` works until ``worker.stop()``.
+
+        ``queues`` names the queues to consume, each with its concurrency or ``None``; without it, all queues of the
+        app's own tasks. ``concurrency`` holds for every queue that has none there. ``grace``: how long running jobs
+        may go on at the end. ``burst``: end when the queues are empty. ``max_jobs``: end after so many executions.
+        Raises :class:`UsageError` for a queue that no task of the app uses.
+        """
+        if max_jobs is not None and max_jobs < 1:
+            raise UsageError(f"max_jobs={max_jobs!r}; a worker executes at least one job")
+        options = WorkerOptions(
+            app=self.name,
+            grace_s=self.connection.settings.grace if grace is None else seconds(grace, "grace"),
+            burst=burst,
+            max_jobs=max_jobs,
+        )
+        pipeline = build_pipeline(
+            self.connection, self.emitter, tuple(self.middlewares), queues=queues, concurrency=concurrency
+        )
+        return Worker(pipeline, options, self.worker_state)
+
+    def use_backend(self, backend: Backend) -> None:
+        """Open on another clock or broker than the settings say; the testing kit's way in. Only while not open."""
+        if self._open is not None:
+            raise UsageError(f"app {self.name!r} is open; it cannot change its backend now")
+        self._backend = backend
+
+    def _bind(self, registry: Registry, stack: AsyncExitStack) -> None:
+        for task in registry.tasks.values():
+            if task.route.owner is not None:
+                raise UsageError(
+                    f"task {task.name!r} is in another open app already ({task.route.owner!r}); a router belongs to "
+                    "one open app at a time"
+                )
+        for task in registry.tasks.values():
+            task.route.owner = self.name
+            stack.callback(_unbind, task)
+
+    def _checked(self, call: BoundCall[Any]) -> BoundCall[Any]:
+        if not isinstance(call, BoundCall):
+            raise UsageError(f"{call!r} is no bound call; give task.bind(…), which sends nothing by itself")
+        if call.route.sender is not self.connection.sender:
+            raise UsageError(f"task {call.task!r} does not belong to app {self.name!r}; include its router")
+        return call
+
+
+def _unbind(task: AnyTask) -> None:
+    task.route.sender = None
+    task.route.owner = None

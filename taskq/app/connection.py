@@ -1,0 +1,80 @@
+"""What exists only while an app is open, and the choice of the broker by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from taskq.broker.protocol import Broker
+from taskq.broker.sqlite.broker import SqliteBroker
+from taskq.client.replies import ReplyInbox
+from taskq.client.sender import JobSender, Limits
+from taskq.clock import Clock, SystemClock
+from taskq.errors import UsageError
+from taskq.lifecycle import Emitter, Event
+from taskq.settings import Settings
+from taskq.tasks.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The clock of an app, and the broker that its URL names. The testing kit brings another one."""
+
+    clock: Clock = field(default_factory=SystemClock)
+
+    def is_default(self, settings: Settings) -> bool:
+        """Say whether nobody chose the broker."""
+        return settings.by_default
+
+    def connect(self, settings: Settings, app: str, emitter: Emitter) -> Broker:
+        """Return the broker of ``settings.url``, not yet entered. Raises :class:`UsageError` for an unknown kind."""
+        scheme = settings.url.partition("://")[0].lower()
+        match scheme:
+            case "sqlite" | "memory":
+                return SqliteBroker(settings.url, clock=self.clock, app_name=app, emit=_emitting(emitter))
+            case "amqp" | "amqps":
+                raise UsageError("RabbitMQ is not in this release yet; use sqlite:///taskq.db for now")
+            case _:
+                raise UsageError(f"no broker for a URL of the kind {scheme!r}; use sqlite:///taskq.db or memory://")
+
+
+def _emitting(emitter: Emitter) -> Callable[[object], None]:
+    def emit(event: object) -> None:
+        if isinstance(event, Event):
+            emitter.emit(event)
+
+    return emit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What exists only while an app is open."""
+
+    settings: Settings
+    registry: Registry
+    broker: Broker
+    clock: Clock
+    replies: ReplyInbox
+    sender: JobSender
+
+    @classmethod
+    def over(
+        cls, broker: Broker, *, app: str, registry: Registry, settings: Settings, clock: Clock, emitter: Emitter
+    ) -> Self:
+        """Put the client's side together over a broker that was entered."""
+        replies = ReplyInbox(broker, emitter)
+        sender = JobSender(
+            app=app,
+            broker=broker,
+            clock=clock,
+            registry=registry,
+            replies=replies,
+            emitter=emitter,
+            limits=Limits(
+                publish_timeout_s=settings.publish_timeout,
+                reply_timeout_s=settings.reply_timeout,
+                max_message_bytes=settings.max_message_bytes,
+            ),
+        )
+        return cls(settings=settings, registry=registry, broker=broker, clock=clock, replies=replies, sender=sender)

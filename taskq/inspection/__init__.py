@@ -1,0 +1,1 @@
+"""Looking at what lies in the broker: queues and dead letters."""

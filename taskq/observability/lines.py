@@ -1,0 +1,140 @@
+"""From a lifecycle event to a log line: its level, its words, and its fields. Pure.
+
+Every line about a job says what happened, how long it took, and what happens next.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from typing import Any
+
+from taskq import lifecycle as life
+from taskq.wire.failure import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A log line. ``fields`` go beside the text where lines are JSON."""
+
+    level: int
+    text: str
+    fields: dict[str, Any]
+
+
+def line_for(event: life.Event) -> Line:
+    """Return the line of an event; one of a kind that is not worded here is shown as it is, at level DEBUG."""
+    level, text = _worded(event)
+    known = {field.name: getattr(event, field.name) for field in fields(event)}
+    if isinstance(event, life.HookFailed):
+        known["error"] = describe(event.error).short
+    shown = {k: v for k, v in known.items() if v is not None and k not in ("traceback", "stack")}
+    return Line(level, text, {"event": type(event).__name__, **shown})
+
+
+def _worded(event: life.Event) -> tuple[int, str]:
+    match event:
+        case life.JobEvent():
+            level, what = _job(event)
+            said, line_end, trace = what.partition("\n")
+            return level, f"{event.task or 'unknown task'} {said} [job {event.job_id}]{line_end}{trace}"
+        case life.AppOpened():
+            note = " (the default: set TASKQ_URL to choose)" if event.by_default else ""
+            level = logging.WARNING if event.by_default and not event.interactive else logging.INFO
+            return level, f"broker {event.label}{note}"
+        case life.WorkerStarted():
+            queues = ", ".join(f"{name} × {n}" for name, n in event.queues.items())
+            return logging.INFO, f"worker {event.pid} of {event.app} consumes {queues}"
+        case life.WorkerStopping():
+            waits = f"waiting up to {event.grace_s:g} s for them" if event.running else "nothing to wait for"
+            return (
+                logging.INFO,
+                f"worker stops ({event.reason}): takes no more jobs, {event.running} running; {waits}",
+            )
+        case life.WorkerStopped():
+            left = f"; {event.threads} could not be ended and are left behind" if event.threads else ""
+            return logging.INFO, f"worker stopped: {event.executed} executed, {event.dead} dead letters{left}"
+        case life.LoopBlocked():
+            return logging.WARNING, (
+                f"the event loop is blocked for {event.seconds:.1f} s, so nothing else runs; make the task a def, or "
+                f"await what it does:\n{event.stack.rstrip()}"
+            )
+        case life.ChildExited():
+            next_step = "not started again" if event.restart_in_s is None else f"next one in {event.restart_in_s:g} s"
+            good = event.status == 0
+            return (logging.INFO if good else logging.ERROR), (
+                f"worker process {event.pid} ended with status {event.status}; {next_step}"
+            )
+        case life.ReplyDropped():
+            return (
+                logging.INFO,
+                f"a reply was dropped: {event.reason} [correlation id {event.correlation_id}]",
+            )
+        case life.HookFailed():
+            failure = describe(event.error)
+            return logging.ERROR, (
+                f"the listener {event.listener} raised {failure.short}; what it listened to is not touched by that\n"
+                f"{failure.traceback.rstrip()}"
+            )
+        case _:
+            return logging.DEBUG, repr(event)
+
+
+def _job(event: life.JobEvent) -> tuple[int, str]:
+    match event:
+        case life.JobEnqueued():
+            return logging.DEBUG, f"enqueued on {event.queue}"
+        case life.JobStarted():
+            waited = "" if event.waited_s is None else f" after waiting {_time(event.waited_s)}"
+            return logging.DEBUG, f"started{waited}, attempt {event.attempt}"
+        case life.JobSucceeded():
+            return logging.INFO, f"done in {_time(event.duration_s)}, attempt {event.attempt}"
+        case life.JobRetried():
+            return logging.WARNING, (
+                f"failed attempt {event.attempt} of {event.attempts} after {_time(event.duration_s)}: {event.error}; "
+                f"attempt {event.attempt + 1} in {_time(event.wait_s)}"
+            )
+        case life.JobDead():
+            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
+            return logging.ERROR, (
+                f"is dead ({event.reason}) after attempt {event.attempt}, {_time(event.duration_s)}: {event.error}; "
+                f"kept in {event.queue}.dead{trace}"
+            )
+        case life.JobSnoozed():
+            return logging.INFO, (
+                f"snoozed after {_time(event.duration_s)}, attempt {event.attempt} again in {_time(event.wait_s)}"
+            )
+        case life.JobExpired():
+            return logging.WARNING, (
+                f"expired before attempt {event.attempt} could start, after {_time(event.duration_s)}; it will not run"
+            )
+        case life.JobHandedBack():
+            return logging.WARNING, (
+                f"handed back after {_time(event.duration_s)} because the worker stops; another worker starts attempt "
+                f"{event.attempt} again"
+            )
+        case life.DeliveryLost():
+            return logging.WARNING, (
+                f"ended after {_time(event.duration_s)}, but the broker had given the job to somebody else meanwhile; "
+                "it runs again"
+            )
+        case life.ThreadOverran():
+            return logging.WARNING, (
+                f"passed its limit of {event.timeout_s:g} s, but a thread cannot be stopped: it keeps its slot until "
+                "it ends (run='process' can be stopped)"
+            )
+        case life.OwnQueueAwaited():
+            return logging.WARNING, (
+                f"is awaited by {event.by_task}, which holds the only slot of queue {event.queue} in this worker: "
+                "they may wait for each other; raise its concurrency, or use another queue"
+            )
+        case _:
+            return logging.DEBUG, repr(event)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 0.001:
+        return "<1 ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

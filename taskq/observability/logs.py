@@ -1,0 +1,87 @@
+"""Log records for lifecycle events, and how they look: for people on a terminal, as JSON elsewhere.
+
+A library does not configure logging; :func:`configure` is for the command line. In a program of your own, the logger
+``taskq`` gets the lines, and ``subscribe`` connects it to an app.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from taskq.lifecycle import Emitter, Event
+from taskq.observability.lines import line_for
+from taskq.settings import LogFormat
+
+_log = logging.getLogger("taskq")
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
+
+def subscribe(emitter: Emitter) -> None:
+    """Log every event that ``emitter`` emits, under the logger ``taskq``."""
+    emitter.on(Event, _write)
+
+
+def _write(event: Event) -> None:
+    line = line_for(event)
+    if _log.isEnabledFor(line.level):
+        _log.log(line.level, "%s", line.text, extra={"taskq": line.fields})
+
+
+def configure(format: LogFormat, level: str, stream: TextIO | None = None) -> None:
+    """Send all logging to ``stream`` (standard error) in the given format; ``AUTO`` asks whether it is a terminal."""
+    out = sys.stderr if stream is None else stream
+    human = out.isatty() if format is LogFormat.AUTO else format is LogFormat.HUMAN
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(HumanFormatter(colour=out.isatty()) if human else JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class HumanFormatter(logging.Formatter):
+    """``12:03:41.123 INFO images.resize done in 12 ms, attempt 1 [job …]``."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        text = record.getMessage()
+        if job_id := getattr(record, "job_id", None):
+            text = f"{text} [job {job_id}]"
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        colour = _COLOURS.get(record.levelno, "") if self._colour else ""
+        return f"{when} {colour}{record.levelname:<7}{_PLAIN if colour else ''} {printable(text)}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object on each line: ``time``, ``level``, ``logger``, ``message``, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, "taskq", {})
+        for name in ("job_id", "task", "queue", "attempt"):
+            if hasattr(record, name):
+                line[name] = getattr(record, name)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without control characters, so that no message can forge a line or steer a terminal.
+
+    Line ends stay, indented, so that a traceback can be read and no second line looks like a record of its own.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return shown.replace("\n", "\n    ")

@@ -1,0 +1,69 @@
+"""The settings of an app: one frozen value, built when the app opens. Argument > ``TASKQ_*`` environment > default."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypedDict
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from taskq.errors import UsageError
+
+DEFAULT_URL = "sqlite:///taskq.db"
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 24 * 3600)]
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    HUMAN = "human"
+    JSON = "json"
+
+
+class SettingArguments(TypedDict, total=False):
+    """Settings as keyword arguments of :class:`taskq.TaskQ`; :class:`Settings` describes each."""
+
+    url: str
+    timeout: float
+    concurrency: int
+    grace: float
+    publish_timeout: float
+    reply_timeout: float
+    max_message_bytes: int
+    log_format: LogFormat
+    log_level: str
+
+
+class Settings(BaseSettings):
+    """Every setting, with its environment name ``TASKQ_<NAME>``. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="TASKQ_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    url: str = Field(DEFAULT_URL, description="the broker: sqlite:///file, memory://, amqp://")
+    timeout: Seconds = Field(900.0, description="time limit of one attempt, where the task sets none")
+    concurrency: int = Field(1, ge=1, le=65_535, description="jobs of one queue that a worker runs at a time")
+    grace: float = Field(30.0, ge=0, le=86_400, description="how long running jobs may go on at a shutdown")
+    publish_timeout: Seconds = Field(15.0, description="how long enqueue waits for the broker's confirmation")
+    reply_timeout: Seconds = Field(60.0, description="how long call and submit wait for a result")
+    max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
+    log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the broker's URL was set by nobody."""
+        return "url" not in self.model_fields_set
+
+
+def load_settings(arguments: SettingArguments) -> Settings:
+    """Return the settings that hold now. Raises :class:`UsageError` that names each value at fault."""
+    try:
+        return Settings(**arguments)
+    except ValidationError as error:
+        listed = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])} (TASKQ_{str(e['loc'][0]).upper()}): {e['msg']}, got {e['input']!r}"
+            for e in error.errors(include_url=False)
+        )
+        raise UsageError(f"settings: {listed}") from None

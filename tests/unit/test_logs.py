@@ -1,0 +1,232 @@
+"""Log lines: every event is worded, nothing forges a line, and both formats say what matters."""
+
+import dataclasses
+import io
+import json
+import logging
+import typing
+from collections.abc import Iterator
+
+import pytest
+
+from taskq import lifecycle as life
+from taskq.lifecycle import Emitter, Event
+from taskq.observability.lines import line_for
+from taskq.observability.logs import HumanFormatter, JsonFormatter, configure, subscribe
+from taskq.settings import LogFormat
+
+EVIL = "x\n12:00:00.000 ERROR forged\r\x1b[2J\x9b31m\u2028\x00"
+JOB = {"job_id": "0190-abc", "task": "images.resize", "queue": "images"}
+RUN = {**JOB, "attempt": 2, "execution": 3}
+ENDED = {**RUN, "duration_s": 0.25}
+
+
+def all_kinds() -> list[type[Event]]:
+    """Return every event that can happen: those that are no root of others."""
+    known = [kind for kind in vars(life).values() if isinstance(kind, type) and issubclass(kind, Event)]
+    return [kind for kind in known if not any(kind is not other and issubclass(other, kind) for other in known)]
+
+
+def sample(kind: type[Event], text: str = "text") -> Event:
+    """Return an event of ``kind`` with some value of the right type in each field."""
+    hints = typing.get_type_hints(kind)
+    values: dict[str, object] = {}
+    for field in dataclasses.fields(kind):
+        hint = str(hints[field.name])
+        if "Mapping" in hint:
+            values[field.name] = {text: 2}
+        elif "BaseException" in hint:
+            values[field.name] = ValueError(text)
+        elif "bool" in hint:
+            values[field.name] = True
+        elif "int" in hint:
+            values[field.name] = 7
+        elif "float" in hint:
+            values[field.name] = 1.5
+        else:
+            values[field.name] = text
+    return kind(**values)
+
+
+def record(level: int, message: str, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("taskq", level, __file__, 1, message, (), None)
+    made.__dict__.update(extra)
+    return made
+
+
+def lines(event: Event) -> tuple[str, dict[str, object]]:
+    """Return an event as it stands in the human and in the JSON log."""
+    line = line_for(event)
+    made = record(line.level, line.text, taskq=line.fields)
+    return HumanFormatter(colour=False).format(made), json.loads(JsonFormatter().format(made))
+
+
+def test_there_are_events_to_test() -> None:
+    assert {life.JobDead, life.LoopBlocked, life.ChildExited} < set(all_kinds())
+
+
+@pytest.mark.parametrize("kind", all_kinds())
+def test_every_event_is_worded(kind: type[Event]) -> None:
+    human, fields = lines(sample(kind))
+    assert kind.__name__ not in human
+    assert kind.__name__ == fields["event"]
+
+
+@pytest.mark.parametrize("kind", all_kinds())
+def test_no_event_forges_a_line_or_steers_a_terminal(kind: type[Event]) -> None:
+    line = line_for(sample(kind, EVIL))
+    made = record(line.level, line.text, taskq=line.fields)
+    human, as_json = HumanFormatter(colour=False).format(made), JsonFormatter().format(made)
+    first, *others = human.split("\n")
+    assert all(other.startswith("    ") for other in others)
+    assert all(c.isprintable() for c in first + "".join(others))
+    assert "\n" not in as_json
+    assert as_json.isascii()
+    json.loads(as_json)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "says"),
+    [
+        (life.JobSucceeded(**ENDED, replied=True), "INFO", ["done in 250 ms"]),
+        (
+            life.JobRetried(**ENDED, attempts=5, wait_s=4, error="ValueError: no"),
+            "WARNING",
+            ["failed attempt 2 of 5 after 250 ms: ValueError: no", "attempt 3 in 4.0 s"],
+        ),
+        (
+            life.JobDead(**ENDED, reason="failed", error="ValueError: no", traceback="Traceback\n  line"),
+            "ERROR",
+            ["dead (failed)", "attempt 2", "250 ms", "ValueError: no", "kept in images.dead", "Traceback"],
+        ),
+        (life.JobSnoozed(**ENDED, wait_s=600), "INFO", ["snoozed after 250 ms", "attempt 2 again in 10 min"]),
+        (life.JobExpired(**ENDED), "WARNING", ["expired", "attempt 2", "it will not run"]),
+        (life.JobHandedBack(**ENDED), "WARNING", ["handed back after 250 ms", "starts attempt 2 again"]),
+        (life.DeliveryLost(**ENDED), "WARNING", ["ended after 250 ms", "runs again"]),
+    ],
+)
+def test_line_of_an_ended_execution_says_job_task_attempt_duration_and_what_happens_next(
+    event: life.ExecutionEnded, level: str, says: list[str]
+) -> None:
+    human, fields = lines(event)
+    assert all(part in human for part in ["images.resize", "[job 0190-abc]", level, *says]), human
+    assert fields["level"] == level
+    assert {**fields, **ENDED} == fields
+
+
+def test_job_that_names_no_task_is_shown_as_such() -> None:
+    human, fields = lines(life.JobExpired(**{**ENDED, "task": None}))
+    assert "unknown task expired" in human
+    assert "task" not in fields
+
+
+@pytest.mark.parametrize(
+    ("by_default", "interactive", "level"),
+    [(True, True, "INFO"), (True, False, "WARNING"), (False, False, "INFO")],
+)
+def test_broker_that_nobody_chose_is_a_warning_outside_a_terminal(
+    by_default: bool, interactive: bool, level: str
+) -> None:
+    human, _ = lines(
+        life.AppOpened(app="shop", label="sqlite:////x.db", by_default=by_default, interactive=interactive)
+    )
+    assert level in human
+    assert "broker sqlite:////x.db" in human
+    assert ("TASKQ_URL" in human) is by_default
+
+
+class Odd(Exception):
+    """It can be neither copied nor shown."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(a)
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def test_failed_listener_is_logged_whatever_its_error_is_like() -> None:
+    emitter, stream = Emitter(), io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("taskq")
+    logger.addHandler(handler)
+    try:
+        subscribe(emitter)
+
+        def breaks(_: Event) -> None:
+            raise Odd(1, 2)
+
+        emitter.on(life.JobExpired, breaks)
+        emitter.emit(life.JobExpired(**ENDED))
+    finally:
+        logger.removeHandler(handler)
+    assert "breaks raised" in stream.getvalue()
+    assert "test_logs.py" in stream.getvalue()
+
+
+@pytest.fixture
+def root_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    for handler in handlers:
+        root.removeHandler(handler)  # configure closes what it finds
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("root_as_before")
+@pytest.mark.parametrize(
+    ("format", "stream", "human"),
+    [
+        (LogFormat.AUTO, Terminal(), True),
+        (LogFormat.AUTO, io.StringIO(), False),
+        (LogFormat.HUMAN, io.StringIO(), True),
+        (LogFormat.JSON, Terminal(), False),
+    ],
+)
+def test_format_follows_the_terminal_unless_it_is_chosen(format: LogFormat, stream: io.StringIO, human: bool) -> None:
+    configure(format, "INFO", stream)
+    logging.getLogger("taskq").warning("hello")
+    text = stream.getvalue()
+    assert "hello" in text
+    assert text.startswith("{") is not human
+    assert ("\x1b[33m" in text) is (human and stream.isatty())
+
+
+@pytest.mark.usefixtures("root_as_before")
+def test_level_holds_and_a_second_configuration_replaces_the_first() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure(LogFormat.JSON, "INFO", first)
+    configure(LogFormat.JSON, "ERROR", second)
+    logging.getLogger("taskq").warning("quiet")
+    logging.getLogger("other.library").error("loud")
+    assert first.getvalue() == ""
+    assert [json.loads(line)["message"] for line in second.getvalue().splitlines()] == ["loud"]
+
+
+def test_lines_of_a_tasks_own_log_carry_the_job() -> None:
+    made = record(logging.INFO, "half way\nforged", job_id="0190", task="resize", queue="images", attempt=2)
+    assert HumanFormatter(colour=False).format(made).endswith("INFO    half way\n    forged [job 0190]")
+    fields = json.loads(JsonFormatter().format(made))
+    assert (fields["job_id"], fields["task"], fields["queue"], fields["attempt"]) == ("0190", "resize", "images", 2)
+
+
+def test_exception_of_a_log_call_is_in_both_formats() -> None:
+    try:
+        raise LookupError(EVIL)
+    except LookupError as error:
+        made = record(logging.ERROR, "failed")
+        made.exc_info = (type(error), error, error.__traceback__)
+    human = HumanFormatter(colour=False).format(made)
+    assert "LookupError" in human
+    assert "\x1b" not in human
+    assert all(line.startswith("    ") for line in human.split("\n")[1:])
+    assert "LookupError" in json.loads(JsonFormatter().format(made))["exception"]
