@@ -1,0 +1,55 @@
+"""Running a command's coroutine: the fastest event loop there is, and logging as the app's settings say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from taskq.app import TaskQ
+from taskq.cli.loading import App
+from taskq.observability import logs
+from taskq.settings import LogFormat, Settings
+
+T = TypeVar("T")
+
+
+class LogLevel(StrEnum):
+    """The least level that is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on uvloop where it exists, else on asyncio's own loop."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def log_quietly(settings: Settings) -> None:
+    """Log warnings and worse: for commands whose output is what they print."""
+    quiet = max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level])
+    logs.configure(settings.log_format, logging.getLevelName(quiet))
+
+
+def log_fully(settings: Settings, format: LogFormat | None, level: LogLevel | None) -> None:
+    """Log as a worker does; the command line goes before the settings."""
+    logs.configure(format or settings.log_format, level or settings.log_level)
+
+
+def onlooker(app: App) -> App:
+    """Return an app on the same broker that declares nothing, so that looking at it changes nothing."""
+    return TaskQ(app.name, url=app.settings().url)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  # optional, and not needed for most of what a command does
+    except ImportError:  # Windows
+        return None
+    return uvloop.new_event_loop
