@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from taskq.broker.sqlite.parcel import Parcel
+from taskq.broker.sqlite.packing import PackedMessage
 from taskq.errors import Unroutable
 
 _QUEUE = "SELECT id, max_priority FROM queue WHERE name = ?"
@@ -51,27 +51,27 @@ class Batch:
         """To be called by an operation that adds or removes queues."""
         self._routes.clear()
 
-    def check(self, parcels: tuple[Parcel, ...]) -> None:
+    def check(self, packed_messages: tuple[PackedMessage, ...]) -> None:
         """Raise :class:`Unroutable` when one of them cannot be put; nothing is written."""
-        for parcel in parcels:
-            if parcel.mandatory and self.route(parcel.queue) is None:
-                raise Unroutable(parcel.queue)
+        for packed in packed_messages:
+            if packed.mandatory and self.route(packed.queue) is None:
+                raise Unroutable(packed.queue)
 
-    def put(self, parcel: Parcel) -> bool:
+    def put(self, packed: PackedMessage) -> bool:
         """Insert a message; say whether a queue took it. Raises :class:`Unroutable` before it writes."""
-        route = self.route(parcel.queue)
+        route = self.route(packed.queue)
         if route is None:
-            if parcel.mandatory:
-                raise Unroutable(parcel.queue)
+            if packed.mandatory:
+                raise Unroutable(packed.queue)
             return False
         queue, most = route
-        ready_at = parcel.ready_at
+        ready_at = packed.ready_at
         self._rows += (
             queue,
-            max(0, min(parcel.priority, most)),
+            max(0, min(packed.priority, most)),
             ready_at,
-            parcel.properties,
-            parcel.body,
+            packed.properties,
+            packed.body,
         )
         if ready_at is None:
             self._ready.add(queue)

@@ -1,7 +1,7 @@
 """The embedded broker: it puts the parts together, opens them and closes them in order.
 
 Neighbours: :mod:`~taskq.broker.sqlite.engine` is the thread that has the database,
-:mod:`~taskq.broker.sqlite.submitter` the way to it, :mod:`~taskq.broker.sqlite.household` what this process keeps
+:mod:`~taskq.broker.sqlite.submitter` the way to it, :mod:`~taskq.broker.sqlite.membership` what this process keeps
 there.
 """
 
@@ -18,13 +18,13 @@ from taskq.broker.sqlite.declaring import Declare
 from taskq.broker.sqlite.inbox import SqliteInbox
 from taskq.broker.sqlite.inspector import SqliteInspector
 from taskq.broker.sqlite.location import read_location
-from taskq.broker.sqlite.lodging import Lodging, lodge
-from taskq.broker.sqlite.parcel import pack
+from taskq.broker.sqlite.packing import pack
 from taskq.broker.sqlite.publishing import Publish
-from taskq.broker.sqlite.seat import Seat
-from taskq.broker.sqlite.seating import Sit, StandUp
 from taskq.broker.sqlite.session import Session
+from taskq.broker.sqlite.sharing import SharedEngine, acquire_engine
 from taskq.broker.sqlite.submitter import Submitter
+from taskq.broker.sqlite.subscribing import Subscribe, Unsubscribe
+from taskq.broker.sqlite.subscription import Subscription
 from taskq.clock import Clock
 from taskq.errors import BrokerError, UsageError
 from taskq.tasks.queues import Queue
@@ -58,7 +58,7 @@ class SqliteBroker:
         self._lease_s = lease_s
         self._emit = emit
         self._connect_timeout_s = connect_timeout_s
-        self._lodging: Lodging | None = None
+        self._shared: SharedEngine | None = None
         self._session: Session | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -73,19 +73,19 @@ class SqliteBroker:
         return self._session.dropped_replies if self._session is not None else 0
 
     async def __aenter__(self) -> Self:
-        if self._lodging is not None:
+        if self._shared is not None:
             raise UsageError("a broker is entered once; make another one")
-        self._lodging = lodge(self._location, self._clock, self._lease_s, self._connect_timeout_s)
+        self._shared = acquire_engine(self._location, self._clock, self._lease_s, self._connect_timeout_s)
         try:
-            await asyncio.shield(asyncio.wrap_future(self._lodging.engine.opened))
+            await asyncio.shield(asyncio.wrap_future(self._shared.engine.opened))
         except BaseException:
-            await self._lodging.leave()
+            await self._shared.release()
             raise
-        household = self._lodging.household
-        submitter = Submitter(self._lodging.engine, self.label)
-        self._session = Session(household=household, submitter=submitter, clock=self._clock, emit=self._emit)
-        if household.doorbell is not None:
-            household.doorbell.listen(asyncio.get_running_loop(), household.rung)
+        membership = self._shared.membership
+        submitter = Submitter(self._shared.engine, self.label)
+        self._session = Session(membership=membership, submitter=submitter, clock=self._clock, emit=self._emit)
+        if membership.wakeups is not None:
+            membership.wakeups.listen(asyncio.get_running_loop(), membership.wake)
         return self
 
     async def __aexit__(
@@ -111,7 +111,7 @@ class SqliteBroker:
         if prefetch < 1:
             raise UsageError(f"prefetch must be at least 1, not {prefetch}")
         consumer = SqliteConsumer(session, queue, prefetch, deliver)
-        await self._sit(session, consumer.seat)
+        await self._sit(session, consumer.subscription)
         session.consumers.add(consumer)
         consumer.poke()
         return consumer
@@ -120,7 +120,7 @@ class SqliteBroker:
         """Open a reply queue of this process; see the protocol."""
         session = self._open()
         inbox = SqliteInbox(session, receive)
-        await self._sit(session, inbox.seat)
+        await self._sit(session, inbox.subscription)
         session.inboxes.add(inbox)
         return inbox
 
@@ -129,12 +129,12 @@ class SqliteBroker:
         """Looks at queues."""
         return SqliteInspector(self._open())
 
-    async def _sit(self, session: Session, seat: Seat) -> None:
+    async def _sit(self, session: Session, subscription: Subscription) -> None:
         try:
-            await session.submitter.submit(Sit(session.household, seat), timeout_s=_TIMEOUT_S)
-        except BaseException:  # also a wait that was cancelled: nobody would ever close this seat
+            await session.submitter.submit(Subscribe(session.membership, subscription), timeout_s=_TIMEOUT_S)
+        except BaseException:  # also a wait that was cancelled: nobody would ever close this subscription
             if not session.submitter.closed:
-                session.submitter.submit(StandUp(session.household, seat))
+                session.submitter.submit(Unsubscribe(session.membership, subscription))
             raise
 
     def _open(self) -> Session:
@@ -144,17 +144,17 @@ class SqliteBroker:
         return self._session
 
     async def _close(self) -> None:
-        session, lodging = self._session, self._lodging
-        if session is None or lodging is None or session.submitter.closed:
+        session, shared = self._session, self._shared
+        if session is None or shared is None or session.submitter.closed:
             return
         session.submitter.check_usable()
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await asyncio.gather(*[each.close() for each in (*session.consumers, *session.inboxes)])
                 await session.submitter.drain(_CLOSE_S)
-                await lodging.say_goodbye(session.submitter)
+                await shared.deregister(session.submitter)
         except (TimeoutError, BrokerError):
             pass  # a locked, full or broken disk: the others find our row, and that we are gone
         finally:
             session.submitter.close()
-            await lodging.leave()
+            await shared.release()

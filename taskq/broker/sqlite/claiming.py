@@ -34,7 +34,7 @@ SELECT m.id, m.queue, m.redeliveries, q.delivery_limit, q.dead_letter
 FROM message m JOIN queue q ON q.id = m.queue WHERE m.claim BETWEEN ? AND ?
 """
 _REDELIVER = "UPDATE message SET claim = NULL, redeliveries = redeliveries + 1 WHERE id = ?"
-_BURY = "UPDATE message SET claim = NULL, redeliveries = 0, priority = 0, queue = ? WHERE id = ?"
+_DEAD_LETTER = "UPDATE message SET claim = NULL, redeliveries = 0, priority = 0, queue = ? WHERE id = ?"
 
 
 class Row(NamedTuple):
@@ -92,7 +92,7 @@ def release(batch: Batch, consumer: int) -> None:
     held = batch.db.execute(_HELD, (consumer << 32, consumer << 32 | 0xFFFFFFFF)).fetchall()
     for message, queue, redeliveries, limit, dead_letter in held:
         if limit is not None and dead_letter is not None and redeliveries >= limit:
-            batch.db.execute(_BURY, (dead_letter, message))
+            batch.db.execute(_DEAD_LETTER, (dead_letter, message))
             batch.made_ready(dead_letter)
         else:
             batch.db.execute(_REDELIVER, (message,))

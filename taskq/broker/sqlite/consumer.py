@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.broker.sqlite.delivery import SqliteDelivery
 from taskq.broker.sqlite.due import DueTimer
-from taskq.broker.sqlite.parcel import pack, unpack
-from taskq.broker.sqlite.seat import Seat
-from taskq.broker.sqlite.seating import StandUp
+from taskq.broker.sqlite.packing import pack, unpack
 from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
+from taskq.broker.sqlite.subscribing import Unsubscribe
+from taskq.broker.sqlite.subscription import Subscription
 
 
 class SqliteConsumer:
@@ -37,7 +37,7 @@ class SqliteConsumer:
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
         self._timer = DueTimer(session.clock, self.poke)
-        self.seat = Seat(queue, prefetch, asyncio.get_running_loop(), self.poke)
+        self.subscription = Subscription(queue, prefetch, asyncio.get_running_loop(), self.poke)
 
     def poke(self) -> None:
         """Look at the queue, if there is a free slot."""
@@ -65,7 +65,7 @@ class SqliteConsumer:
             await asyncio.wait([claim.future for claim in self._under_way])
         self._session.consumers.discard(self)
         if not self._session.submitter.closed:
-            await self._session.submitter.submit(StandUp(self._session.household, self.seat))
+            await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
     # For deliveries.
 
@@ -77,8 +77,8 @@ class SqliteConsumer:
         if session.submitter.closed:
             return Settlement.LOST
         now = session.clock.now() if replacements else 0.0
-        parcels = tuple(pack(outgoing, now) for outgoing in replacements)
-        settle = Settle(message, claim, parcels, self._take_slot if not keep_slot else _nothing)
+        packed_messages = tuple(pack(outgoing, now) for outgoing in replacements)
+        settle = Settle(message, claim, packed_messages, self._take_slot if not keep_slot else _nothing)
         future = session.submitter.submit(settle)
         if not keep_slot:
             self._give_slot(settle)
@@ -109,12 +109,12 @@ class SqliteConsumer:
     # Claims.
 
     def _free(self) -> int:
-        return max(0, self.seat.prefetch - self._held - self._asked)
+        return max(0, self.subscription.prefetch - self._held - self._asked)
 
     def _claim(self) -> Claim:
         """Return the claim of this turn of the loop, with all free slots in it."""
         if self._next is None:
-            self._next = Claim(self.seat, self._session.clock, self._left, self._claimed)
+            self._next = Claim(self.subscription, self._session.clock, self._left, self._claimed)
             self._under_way.add(self._next)
             self._session.submitter.submit_last(self._next)
         free = self._free()
@@ -138,7 +138,7 @@ class SqliteConsumer:
         if self._stopped:
             if claimed.rows and not self._session.submitter.closed:
                 messages = [row.id for row in claimed.rows]
-                self._session.submitter.submit(HandBack(self.seat, claimed.claim, messages))
+                self._session.submitter.submit(HandBack(self.subscription, claimed.claim, messages))
             return
         if claimed.exhausted:
             self._timer.set(claimed.next_due)

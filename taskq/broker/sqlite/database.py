@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+from taskq.broker.sqlite.faults import PERMISSIONS, Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
-from taskq.broker.sqlite.trouble import PERMISSIONS, Trouble, error_of, trouble_of
 from taskq.errors import AccessRefused, BrokerUnreachable
 
 APPLICATION_ID = 0x7461736B  # "task"
@@ -35,10 +35,10 @@ def open_database(location: Location, timeout_s: float) -> sqlite3.Connection:
     try:
         return _opened(location, timeout_s)
     except sqlite3.Error as error:
-        trouble = trouble_of(error) or Trouble.BROKEN
-        if trouble is Trouble.REFUSED:
-            raise error_of(trouble, location.label, error) from error
-        raise BrokerUnreachable(str(error_of(trouble, location.label, error))) from error
+        fault = fault_of(error) or Fault.BROKEN
+        if fault is Fault.REFUSED:
+            raise error_of(fault, location.label, error) from error
+        raise BrokerUnreachable(str(error_of(fault, location.label, error))) from error
 
 
 def _check_place(path: Path, label: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from taskq.broker.protocol import Outgoing, Settlement
-from taskq.broker.sqlite.seat import Seat
+from taskq.broker.sqlite.subscription import Subscription
 from taskq.wire.message import Message
 
 
@@ -14,7 +14,7 @@ class Holder(Protocol):
     """The consumer, as its deliveries see it."""
 
     @property
-    def seat(self) -> Seat: ...
+    def subscription(self) -> Subscription: ...
 
     async def settle(
         self, message: int, claim: int, replacements: Sequence[Outgoing], *, keep_slot: bool
@@ -43,7 +43,7 @@ class SqliteDelivery:
 
     @property
     def queue(self) -> str:
-        return self._consumer.seat.name
+        return self._consumer.subscription.name
 
     @property
     def redeliveries(self) -> int:

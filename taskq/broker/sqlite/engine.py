@@ -5,13 +5,13 @@ of the database (``BEGIN IMMEDIATE``) and only then takes the list: what arrived
 the last commit to reach the disk, shares the next commit. So the batch grows with the load by itself.
 
 An operation's own error (a :class:`TaskqError`, raised before it writes) is its own result. An error of the database
-rolls the whole batch back. What it means is told by :mod:`~taskq.broker.sqlite.trouble`: a lock is waited for; while
+rolls the whole batch back. What it means is told by :mod:`~taskq.broker.sqlite.faults`: a lock is waited for; while
 the disk is full the patient operations (settles, claims) wait and the others fail; anything else fails all. An error
 that is none of these comes from one operation: then each is run again in a transaction of its own, so that it fails
 alone.
 
-All results and pokes of a batch reach each loop in one call. The thread also keeps the house (leases, sweeps, polls)
-at its own pace, whether the loops are blocked or not.
+All results and pokes of a batch reach each loop in one call. The thread also keeps the membership (leases, sweeps,
+polls) at its own pace, whether the loops are blocked or not.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any
 
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.database import open_database
-from taskq.broker.sqlite.household import Household
+from taskq.broker.sqlite.faults import Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.loopcalls import Call, call_on
+from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.operation import Operation
-from taskq.broker.sqlite.trouble import Trouble, error_of, trouble_of
 from taskq.errors import BrokerError, TaskqError
 
 _PAUSE_S = 0.25  # between two tries on a disk that is full
@@ -42,18 +42,18 @@ AnyOperation = Operation[Any]
 class Engine:
     """One connection and its thread. ``opened`` is done when the database can be used, or failed to open."""
 
-    def __init__(self, location: Location, timeout_s: float, household: Household) -> None:
+    def __init__(self, location: Location, timeout_s: float, membership: Membership) -> None:
         self.location = location
         self.opened: Future[None] = Future()
         self.ended: Future[None] = Future()
         self.obstacle: BrokerError | None = None
         self._timeout_s = timeout_s
-        self._household = household
+        self._membership = membership
         self._lock = threading.Condition()
         self._waiting: list[AnyOperation] = []
         self._closing = False
         self._lock_wait_s = _FIRST_WAIT_S
-        self._needed = False  # a transaction for the household alone
+        self._needed = False  # a transaction for the membership alone
         self._thread = threading.Thread(target=self._live, name=f"taskq {location.label}", daemon=True)
         self._thread.start()
 
@@ -99,13 +99,13 @@ class Engine:
         while True:
             with self._lock:
                 if not self._waiting and not self._closing and not self._needed:
-                    self._lock.wait(self._household.due_in_s())
+                    self._lock.wait(self._membership.due_in_s())
                 if self._closing:
                     return False
                 waiting = bool(self._waiting)
             try:
                 idle = not waiting and not self._needed
-                self._needed = self._household.keep(db, idle=idle) or self._needed
+                self._needed = self._membership.keep(db, idle=idle) or self._needed
             except sqlite3.Error:
                 pass  # a look at other processes that failed is repeated at the next turn
             if waiting or self._needed:
@@ -115,7 +115,7 @@ class Engine:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            if trouble_of(error) is Trouble.LOCKED:
+            if fault_of(error) is Fault.LOCKED:
                 self._wait_for_lock(error)  # nothing has started: it can still be withdrawn
             else:
                 self._needed = False
@@ -127,7 +127,7 @@ class Engine:
         try:
             self._transact(db, taken)
         except Exception as error:
-            if len(taken) > 1 and (not isinstance(error, sqlite3.Error) or trouble_of(error) in (None, Trouble.FULL)):
+            if len(taken) > 1 and (not isinstance(error, sqlite3.Error) or fault_of(error) in (None, Fault.FULL)):
                 self._one_by_one(db, taken)
             else:
                 self._wait_for_room(self._refused(taken, error))
@@ -163,7 +163,7 @@ class Engine:
         told: list[Call] = []
         stored: list[tuple[AnyOperation, Any]] = []
         try:
-            self._household.enter(batch)
+            self._membership.enter(batch)
             for operation in taken:
                 try:
                     result = operation.run(batch)
@@ -173,7 +173,7 @@ class Engine:
                     stored.append((operation, result))
                     told.append((operation.loop, _resolving(operation, result)))
             batch.write()
-            wake = self._household.leave(batch)
+            wake = self._membership.leave(batch)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -183,20 +183,20 @@ class Engine:
         for operation, result in stored:
             operation.committed(result)
         self._tell(told + wake.pokes())
-        wake.ring()
+        wake.notify()
 
     def _refused(self, taken: list[AnyOperation], error: Exception) -> list[AnyOperation]:
         """Fail operations that were rolled back, and return those that shall wait and be tried again."""
-        trouble = trouble_of(error) if isinstance(error, sqlite3.Error) else None
-        passing = trouble in (Trouble.LOCKED, Trouble.FULL)
-        if trouble is not None and isinstance(error, sqlite3.Error):
-            error = self.obstacle = error_of(trouble, self.location.label, error)
-        waits = [each for each in taken if trouble is Trouble.LOCKED or (passing and each.patient)]
+        fault = fault_of(error) if isinstance(error, sqlite3.Error) else None
+        passing = fault in (Fault.LOCKED, Fault.FULL)
+        if fault is not None and isinstance(error, sqlite3.Error):
+            error = self.obstacle = error_of(fault, self.location.label, error)
+        waits = [each for each in taken if fault is Fault.LOCKED or (passing and each.patient)]
         self._tell([(each.loop, _failing(each, error)) for each in taken if each not in waits])
         return waits
 
     def _wait_for_lock(self, error: sqlite3.Error) -> None:
-        self.obstacle = error_of(Trouble.LOCKED, self.location.label, error)
+        self.obstacle = error_of(Fault.LOCKED, self.location.label, error)
         with self._lock:
             self._lock.wait_for(lambda: self._closing, self._lock_wait_s)
         self._lock_wait_s = min(self._lock_wait_s * 1.5, _LONGEST_WAIT_S)

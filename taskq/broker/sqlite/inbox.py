@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from taskq.broker.names import new_reply_queue
 from taskq.broker.sqlite.claiming import Row
-from taskq.broker.sqlite.parcel import unpack
-from taskq.broker.sqlite.seat import Seat
-from taskq.broker.sqlite.seating import StandUp
+from taskq.broker.sqlite.packing import unpack
 from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.settling import Read
+from taskq.broker.sqlite.subscribing import Unsubscribe
+from taskq.broker.sqlite.subscription import Subscription
 from taskq.wire.message import Message
 
 
@@ -24,11 +24,11 @@ class SqliteInbox:
         self._reading = False
         self._poked = False
         self._closed = False
-        self.seat = Seat(new_reply_queue(), 0, asyncio.get_running_loop(), self.poke)
+        self.subscription = Subscription(new_reply_queue(), 0, asyncio.get_running_loop(), self.poke)
 
     @property
     def address(self) -> str:
-        return self.seat.name
+        return self.subscription.name
 
     def poke(self) -> None:
         """Read what has arrived. A poke while that goes on makes it look once more."""
@@ -36,14 +36,14 @@ class SqliteInbox:
             self._poked = True
         elif not self._closed and not self._session.submitter.closed:
             self._reading = True
-            self._session.submitter.submit(Read(self.seat, self._session.clock, self._read))
+            self._session.submitter.submit(Read(self.subscription, self._session.clock, self._read))
 
     async def close(self) -> None:
         """Take the queue down; harmless twice."""
         if not self._closed:
             self._closed = True
             self._session.inboxes.discard(self)
-            await self._session.submitter.submit(StandUp(self._session.household, self.seat))
+            await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
     def _read(self, rows: list[Row] | None) -> None:
         self._reading = False

@@ -6,7 +6,7 @@ from taskq.broker.protocol import QueueState
 from taskq.broker.sqlite import claiming
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.operation import Operation
-from taskq.broker.sqlite.parcel import Parcel
+from taskq.broker.sqlite.packing import PackedMessage
 from taskq.clock import Clock
 from taskq.errors import Unroutable
 
@@ -92,14 +92,14 @@ class Rework(Operation[bool]):
     def what(self) -> str:
         return "the rework of a message"
 
-    def __init__(self, message: int, parcels: tuple[Parcel, ...]) -> None:
+    def __init__(self, message: int, packed_messages: tuple[PackedMessage, ...]) -> None:
         self._message = message
-        self._parcels = parcels
+        self._packed_messages = packed_messages
 
     def run(self, batch: Batch) -> bool:
-        batch.check(self._parcels)
+        batch.check(self._packed_messages)
         if not batch.db.execute(_REMOVE, (self._message,)).rowcount:
             return False
-        for parcel in self._parcels:
-            batch.put(parcel)
+        for packed in self._packed_messages:
+            batch.put(packed)
         return True

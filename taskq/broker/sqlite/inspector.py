@@ -9,7 +9,7 @@ from typing import TypeVar
 from taskq.broker.protocol import Outgoing, QueueState
 from taskq.broker.sqlite.inspecting import LastId, Page, PageRow, Rework, States
 from taskq.broker.sqlite.operation import Operation
-from taskq.broker.sqlite.parcel import pack, unpack
+from taskq.broker.sqlite.packing import pack, unpack
 from taskq.broker.sqlite.session import Session
 from taskq.wire.message import Message
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from taskq.broker.protocol import Outgoing
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.operation import Operation
-from taskq.broker.sqlite.parcel import Parcel
+from taskq.broker.sqlite.packing import PackedMessage
 
 
 class Publish(Operation[None]):
     """Store one message."""
 
-    def __init__(self, parcel: Parcel, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
-        self._parcel = parcel
+    def __init__(self, packed: PackedMessage, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
+        self._parcel = packed
         self._dropped = dropped
         self._is_dropped = False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from taskq.broker.protocol import Outgoing
-from taskq.broker.sqlite.household import Household
+from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.clock import Clock
 from taskq.lifecycle import ReplyDropped
@@ -23,7 +23,7 @@ class Closable(Protocol):
 class Session:
     """Of one broker, between entering and leaving it."""
 
-    household: Household
+    membership: Membership
     submitter: Submitter
     clock: Clock
     emit: Callable[[object], None] | None

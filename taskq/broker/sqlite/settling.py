@@ -14,8 +14,8 @@ from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import claiming
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.operation import Operation
-from taskq.broker.sqlite.parcel import Parcel
-from taskq.broker.sqlite.seat import Seat
+from taskq.broker.sqlite.packing import PackedMessage
+from taskq.broker.sqlite.subscription import Subscription
 from taskq.clock import Clock
 
 
@@ -42,25 +42,27 @@ class Settle(Operation[Settled]):
 
     patient = True
 
-    def __init__(self, message: int, claim: int, parcels: tuple[Parcel, ...], failed: Callable[[], None]) -> None:
+    def __init__(
+        self, message: int, claim: int, packed_messages: tuple[PackedMessage, ...], failed: Callable[[], None]
+    ) -> None:
         self.frees = False
         self._message = message
         self._claim = claim
-        self._parcels = parcels
+        self._packed_messages = packed_messages
         self._failed = failed
 
     def run(self, batch: Batch) -> Settled:
         self.frees = False
-        if self._parcels:
+        if self._packed_messages:
             if not claiming.holds(batch, self._message, self._claim):
                 self.frees = True
                 return Settled(Settlement.LOST)
-            batch.check(self._parcels)
+            batch.check(self._packed_messages)
         done = claiming.remove(batch, self._message, self._claim)
         self.frees = True
         if not done:
             return Settled(Settlement.LOST)
-        dropped = tuple(parcel.outgoing for parcel in self._parcels if not batch.put(parcel))
+        dropped = tuple(packed.outgoing for packed in self._packed_messages if not batch.put(packed))
         return Settled(Settlement.DONE, dropped)
 
     def fail(self, error: Exception) -> None:
@@ -75,9 +77,9 @@ class Settle(Operation[Settled]):
 
 @dataclass(eq=False)
 class Claim(Operation[Claimed]):
-    """Take messages for a seat: ``free``, and one for each of ``settles`` that freed its slot."""
+    """Take messages for a subscription: ``free``, and one for each of ``settles`` that freed its slot."""
 
-    seat: Seat
+    subscription: Subscription
     clock: Clock
     left: Callable[[], None]
     resolved: Callable[[Claim, Claimed | None], None]
@@ -97,10 +99,10 @@ class Claim(Operation[Claimed]):
 
     def run(self, batch: Batch) -> Claimed:
         limit = self.free + sum(settle.frees for settle in self.settles)
-        claim = self.seat.next_claim()
-        rows = claiming.take(batch, self.seat.queue, claim, limit, self.clock.now()) if limit > 0 else []
+        claim = self.subscription.next_claim()
+        rows = claiming.take(batch, self.subscription.queue, claim, limit, self.clock.now()) if limit > 0 else []
         exhausted = len(rows) < limit
-        due = claiming.next_due(batch, self.seat.queue) if exhausted else None
+        due = claiming.next_due(batch, self.subscription.queue) if exhausted else None
         return Claimed(claim, rows, exhausted, due)
 
     def leaving(self) -> None:
@@ -123,14 +125,14 @@ class HandBack(Operation[None]):
 
     patient = True
 
-    def __init__(self, seat: Seat, claim: int, messages: list[int]) -> None:
-        self._seat = seat
+    def __init__(self, subscription: Subscription, claim: int, messages: list[int]) -> None:
+        self._subscription = subscription
         self._claim = claim
         self._messages = messages
 
     def run(self, batch: Batch) -> None:
         for message in self._messages:
-            claiming.hand_back(batch, self._seat.queue, message, self._claim)
+            claiming.hand_back(batch, self._subscription.queue, message, self._claim)
 
 
 class Read(Operation[list[claiming.Row]]):
@@ -140,13 +142,15 @@ class Read(Operation[list[claiming.Row]]):
 
     at_once = 1_000
 
-    def __init__(self, seat: Seat, clock: Clock, read: Callable[[list[claiming.Row] | None], None]) -> None:
-        self._seat = seat
+    def __init__(
+        self, subscription: Subscription, clock: Clock, read: Callable[[list[claiming.Row] | None], None]
+    ) -> None:
+        self._subscription = subscription
         self._clock = clock
         self._read = read
 
     def run(self, batch: Batch) -> list[claiming.Row]:
-        return claiming.take_out(batch, self._seat.queue, self.at_once, self._clock.now())
+        return claiming.take_out(batch, self._subscription.queue, self.at_once, self._clock.now())
 
     def resolve(self, result: list[claiming.Row]) -> None:
         super().resolve(result)

@@ -13,7 +13,7 @@ import sqlite3
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.claiming import release
 from taskq.broker.sqlite.process import Process
-from taskq.broker.sqlite.seat import drop_queue
+from taskq.broker.sqlite.subscription import drop_queue
 
 _OTHERS = "SELECT id, lease_until, pid, start_time, boot_id, pid_namespace FROM process WHERE id != ?"
 _CONSUMERS = "SELECT id FROM consumer WHERE process = ?"
@@ -21,8 +21,8 @@ _REPLY_QUEUES = "SELECT id FROM queue WHERE owner = ?"
 _REMOVE = "DELETE FROM process WHERE id = ?"
 
 
-class Undertaker:
-    """Finds the dead among the other processes. ``doubt_s``: how long a lease that is over may still be renewed."""
+class Sweeper:
+    """Finds the dead processes among the others. ``doubt_s``: how long a lease that is over may still be renewed."""
 
     def __init__(self, me: Process, doubt_s: float) -> None:
         self._me = me
@@ -35,7 +35,7 @@ class Undertaker:
         return any(lease_until < now or self._is_certain(Process(*process)) for _, lease_until, *process in others)
 
     def dead(self, db: sqlite3.Connection, own_row: int, now: float) -> list[int]:
-        """Return the rows of the dead; called in a transaction, where nobody else can renew or sweep."""
+        """Return the rows of dead processes; called in a transaction, where nobody else can renew or sweep."""
         suspects: dict[int, tuple[float, float]] = {}
         dead: list[int] = []
         for row, lease_until, *process in db.execute(_OTHERS, (own_row,)):
@@ -55,7 +55,7 @@ class Undertaker:
         return other.boot_id != self._me.boot_id or (other.is_seen_from(self._me) and other.is_gone())
 
 
-def bury(batch: Batch, process: int) -> None:
+def remove_process(batch: Batch, process: int) -> None:
     """Give back what a process held, and remove its consumers, its reply queues and its row."""
     batch.write()
     for (consumer,) in batch.db.execute(_CONSUMERS, (process,)).fetchall():

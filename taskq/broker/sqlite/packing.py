@@ -25,7 +25,7 @@ _write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 @dataclass(slots=True, eq=False)
-class Parcel:
+class PackedMessage:
     """An outgoing message, ready to be written. ``ready_at`` is ``None`` for at once."""
 
     queue: str
@@ -37,11 +37,11 @@ class Parcel:
     outgoing: Outgoing
 
 
-def pack(outgoing: Outgoing, now: float) -> Parcel:
+def pack(outgoing: Outgoing, now: float) -> PackedMessage:
     """Return the row of a message. Raises :class:`UsageError` for headers that are no JSON."""
     message = outgoing.message
     not_before = outgoing.not_before
-    return Parcel(
+    return PackedMessage(
         outgoing.queue,
         outgoing.mandatory,
         message.priority or 0,

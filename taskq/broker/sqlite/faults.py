@@ -8,8 +8,8 @@ from enum import Enum, auto
 from taskq.errors import AccessRefused, BrokerBlocked, BrokerError, BrokerUnreachable
 
 
-class Trouble(Enum):
-    """The kinds of trouble a database makes."""
+class Fault(Enum):
+    """The kinds of fault a database makes."""
 
     LOCKED = auto()
     """Somebody else holds the file; it passes."""
@@ -22,42 +22,42 @@ class Trouble(Enum):
 
 
 _BY_CODE = {
-    sqlite3.SQLITE_BUSY: Trouble.LOCKED,
-    sqlite3.SQLITE_LOCKED: Trouble.LOCKED,
-    sqlite3.SQLITE_PROTOCOL: Trouble.LOCKED,
-    sqlite3.SQLITE_FULL: Trouble.FULL,
-    sqlite3.SQLITE_IOERR: Trouble.FULL,
-    sqlite3.SQLITE_NOMEM: Trouble.FULL,
-    sqlite3.SQLITE_READONLY: Trouble.REFUSED,
-    sqlite3.SQLITE_PERM: Trouble.REFUSED,
-    sqlite3.SQLITE_AUTH: Trouble.REFUSED,
-    sqlite3.SQLITE_CANTOPEN: Trouble.BROKEN,
-    sqlite3.SQLITE_CORRUPT: Trouble.BROKEN,
-    sqlite3.SQLITE_NOTADB: Trouble.BROKEN,
+    sqlite3.SQLITE_BUSY: Fault.LOCKED,
+    sqlite3.SQLITE_LOCKED: Fault.LOCKED,
+    sqlite3.SQLITE_PROTOCOL: Fault.LOCKED,
+    sqlite3.SQLITE_FULL: Fault.FULL,
+    sqlite3.SQLITE_IOERR: Fault.FULL,
+    sqlite3.SQLITE_NOMEM: Fault.FULL,
+    sqlite3.SQLITE_READONLY: Fault.REFUSED,
+    sqlite3.SQLITE_PERM: Fault.REFUSED,
+    sqlite3.SQLITE_AUTH: Fault.REFUSED,
+    sqlite3.SQLITE_CANTOPEN: Fault.BROKEN,
+    sqlite3.SQLITE_CORRUPT: Fault.BROKEN,
+    sqlite3.SQLITE_NOTADB: Fault.BROKEN,
 }
 
 
-def trouble_of(error: sqlite3.Error) -> Trouble | None:
+def fault_of(error: sqlite3.Error) -> Fault | None:
     """Return the kind, or ``None`` for an error that is about one statement and not about the database."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
         return _BY_CODE.get(code & 0xFF)
     # Python itself raises this one without a code, when the file's text cannot be read.
-    return Trouble.BROKEN if type(error) is sqlite3.DatabaseError else None
+    return Fault.BROKEN if type(error) is sqlite3.DatabaseError else None
 
 
-def error_of(trouble: Trouble, label: str, error: sqlite3.Error) -> BrokerError:
+def error_of(fault: Fault, label: str, error: sqlite3.Error) -> BrokerError:
     """Return the error for a caller whose operation was not carried out."""
-    match trouble:
-        case Trouble.LOCKED:
+    match fault:
+        case Fault.LOCKED:
             return locked(label)
-        case Trouble.FULL:
+        case Fault.FULL:
             return BrokerBlocked(
                 f"{label} cannot be written ({error}); nothing was stored. Free some space on its disk and try again"
             )
-        case Trouble.REFUSED:
+        case Fault.REFUSED:
             return AccessRefused(f"{label} may not be written ({error}); {PERMISSIONS}")
-        case Trouble.BROKEN:
+        case Fault.BROKEN:
             return BrokerUnreachable(
                 f"{label} cannot be used ({error}); check the disk, then restore the file from a backup, or move "
                 "it away and start with a new one"

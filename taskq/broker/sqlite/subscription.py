@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.claiming import release
 
-_SIT = "INSERT INTO consumer (process, queue, prefetch) VALUES (?, ?, ?)"
-_STAND_UP = "DELETE FROM consumer WHERE id = ?"
+_INSERT = "INSERT INTO consumer (process, queue, prefetch) VALUES (?, ?, ?)"
+_DELETE = "DELETE FROM consumer WHERE id = ?"
 _OWN_QUEUE = """
 INSERT INTO queue (name, kind, owner) VALUES (?, 'reply', ?) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner
 """
@@ -27,7 +27,7 @@ _DROP_MESSAGES = (  # three statements, one for each index that has them
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Subscription:
     """``poke`` is called on ``loop`` when the queue may have something. ``prefetch`` 0: an inbox, which owns it."""
 
     name: str
@@ -43,7 +43,7 @@ class Seat:
         self.claims = (self.claims + 1) & 0xFFFFFFFF
         return self.row << 32 | self.claims
 
-    def sit(self, batch: Batch, process: int) -> bool:
+    def insert(self, batch: Batch, process: int) -> bool:
         """Make the row, and the queue of an inbox; return ``False`` when there is no such queue."""
         if not self.prefetch:
             batch.db.execute(_OWN_QUEUE, (self.name, process))
@@ -52,14 +52,14 @@ class Seat:
         if route is None:
             return False
         self.queue = route.queue
-        self.row = batch.db.execute(_SIT, (process, route.queue, self.prefetch)).lastrowid or 0
+        self.row = batch.db.execute(_INSERT, (process, route.queue, self.prefetch)).lastrowid or 0
         return True
 
-    def stand_up(self, batch: Batch) -> None:
+    def delete(self, batch: Batch) -> None:
         """Remove the row; what was claimed goes back, what an inbox did not read is dropped."""
         batch.write()
         release(batch, self.row)
-        batch.db.execute(_STAND_UP, (self.row,))
+        batch.db.execute(_DELETE, (self.row,))
         if not self.prefetch:
             drop_queue(batch, self.queue)
 

@@ -16,8 +16,8 @@ _MAGIC = b"tskq"
 _AT_ONCE = 256  # datagrams read in one turn of the loop
 
 
-class Doorbell:
-    """One socket of a process, rung by others. ``port`` is 0 where there is no loopback; then polling has to do."""
+class WakeupSocket:
+    """One socket of a process, woken by others. ``port`` is 0 where there is no loopback; then polling has to do."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -30,12 +30,12 @@ class Doorbell:
         except OSError:
             self.close()
 
-    def listen(self, loop: asyncio.AbstractEventLoop, rung: Callable[[int], None]) -> None:
-        """Call ``rung`` on ``loop`` with the number of each queue that we are told to look at."""
+    def listen(self, loop: asyncio.AbstractEventLoop, woken: Callable[[int], None]) -> None:
+        """Call ``woken`` on ``loop`` with the number of each queue that we are told to look at."""
         if self._socket is not None:
-            loop.add_reader(self._socket, self._read, rung)
+            loop.add_reader(self._socket, self._read, woken)
 
-    def ring(self, port: int, queue: int) -> None:
+    def notify(self, port: int, queue: int) -> None:
         """Tell the process behind ``port`` to look at ``queue``. It never blocks and never fails."""
         if self._socket is not None and port:
             try:
@@ -51,7 +51,7 @@ class Doorbell:
             self._socket.close()
             self._socket = None
 
-    def _read(self, rung: Callable[[int], None]) -> None:
+    def _read(self, woken: Callable[[int], None]) -> None:
         queues: set[int] = set()
         for _ in range(_AT_ONCE):
             try:
@@ -61,4 +61,4 @@ class Doorbell:
             if len(data) == _FORMAT.size and data.startswith(_MAGIC):
                 queues.add(_FORMAT.unpack(data)[1])
         for queue in queues:
-            rung(queue)
+            woken(queue)

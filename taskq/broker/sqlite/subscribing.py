@@ -1,0 +1,55 @@
+"""The operations that open and close consumers and inboxes, and end a broker."""
+
+from __future__ import annotations
+
+from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.membership import Membership
+from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.subscription import Subscription
+from taskq.errors import Unroutable
+
+
+class Subscribe(Operation[None]):
+    """Open a subscription. Raises :class:`Unroutable` when its queue does not exist."""
+
+    def __init__(self, membership: Membership, subscription: Subscription) -> None:
+        self._membership = membership
+        self._subscription = subscription
+
+    def run(self, batch: Batch) -> None:
+        if not self._subscription.insert(batch, self._membership.row):
+            raise Unroutable(self._subscription.name)
+
+    def committed(self, result: None) -> None:
+        self._membership.add(self._subscription)
+
+
+class Unsubscribe(Operation[None]):
+    """Close a subscription; what it holds goes back."""
+
+    patient = True
+
+    def __init__(self, membership: Membership, subscription: Subscription) -> None:
+        self._membership = membership
+        self._subscription = subscription
+
+    def run(self, batch: Batch) -> None:
+        self._subscription.delete(batch)
+
+    def committed(self, result: None) -> None:
+        self._membership.discard(self._subscription)
+
+
+class Deregister(Operation[None]):
+    """Take leave of the database; the last operation of an engine."""
+
+    patient = True
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+
+    def run(self, batch: Batch) -> None:
+        self._membership.deregister(batch)
+
+    def committed(self, result: None) -> None:
+        self._membership.deregistered()
