@@ -237,7 +237,6 @@ async def options() -> None:
     charge.with_options(delay=3)(3)  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
     resize.with_options(countdown=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     resize.with_options(delay="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    resize.with_options(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     resize.with_options(headers={"a": b"x"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     resize.bind("u").with_options(countdown=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
