@@ -137,14 +137,14 @@ class QueueMismatch(BrokerError):
 
 
 class MessageTooLarge(BrokerError):
-    """The message is above the largest size; nothing was sent. Sizes are bytes."""
+    """The message is above the largest size; nothing was sent. Sizes are bytes. A ``fixed`` limit is no setting."""
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
+    def __init__(self, what: str, size: int, limit: int, *, fixed: bool = False) -> None:
         self.size = size
         self.limit = limit
         super().__init__(
-            f"{what} has {size:,} bytes, above the limit of {limit:,}; send a reference (a path, a key) "
-            "instead, or raise TASKQ_MAX_MESSAGE_BYTES on every side"
+            f"{what} has {size:,} bytes, above the limit of {limit:,}; send a reference (a path, a key) instead"
+            + ("" if fixed else ", or raise TASKQ_MAX_MESSAGE_BYTES on every side")
         )
 
 

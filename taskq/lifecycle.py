@@ -230,7 +230,7 @@ class Emitter:
             try:
                 waiting = listener(event)
             except Exception as error:
-                self._failed(event, listener, error)
+                self._failed(event, listener, error, loop)
                 continue
             if not inspect.iscoroutine(waiting):
                 continue
@@ -267,6 +267,12 @@ class Emitter:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _failed(self, event: Event, listener: Callable[[Any], Any], error: Exception) -> None:
+    def _failed(
+        self,
+        event: Event,
+        listener: Callable[[Any], Any],
+        error: Exception,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         if not isinstance(event, HookFailed):
-            self.emit(HookFailed(listener=getattr(listener, "__qualname__", repr(listener)), error=error))
+            self.emit(HookFailed(listener=getattr(listener, "__qualname__", repr(listener)), error=error), loop=loop)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from taskq.errors import UsageError
+from taskq.tasks.duration import LONGEST_S, Duration
 
 DEFAULT_URL = "sqlite:///taskq.db"
-Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 24 * 3600)]
+
+
+def _in_seconds(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _in_capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+_Time = Annotated[float, BeforeValidator(_in_seconds)]
+Seconds = Annotated[_Time, Field(gt=0, le=LONGEST_S)]
 
 
 class LogFormat(StrEnum):
@@ -26,30 +39,35 @@ class SettingArguments(TypedDict, total=False):
     """Settings as keyword arguments of :class:`taskq.TaskQ`; :class:`Settings` describes each."""
 
     url: str
-    timeout: float
+    timeout: Duration
     concurrency: int
-    grace: float
-    publish_timeout: float
-    reply_timeout: float
+    grace: Duration
+    publish_timeout: Duration
+    reply_timeout: Duration
     max_message_bytes: int
     log_format: LogFormat
     log_level: str
 
 
 class Settings(BaseSettings):
-    """Every setting, with its environment name ``TASKQ_<NAME>``. Durations are seconds."""
+    """Every setting, with its environment name ``TASKQ_<NAME>``.
+
+    Durations are seconds; as an argument, a ``timedelta`` too.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TASKQ_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     url: str = Field(DEFAULT_URL, description="the broker: sqlite:///file, memory://, amqp://")
     timeout: Seconds = Field(900.0, description="time limit of one attempt, where the task sets none")
     concurrency: int = Field(1, ge=1, le=65_535, description="jobs of one queue that a worker runs at a time")
-    grace: float = Field(30.0, ge=0, le=86_400, description="how long running jobs may go on at a shutdown")
+    grace: _Time = Field(30.0, ge=0, le=86_400, description="how long running jobs may go on at a shutdown")
     publish_timeout: Seconds = Field(15.0, description="how long enqueue waits for the broker's confirmation")
     reply_timeout: Seconds = Field(60.0, description="how long call and submit wait for a result")
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
     log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
+    log_level: Annotated[str, BeforeValidator(_in_capitals)] = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged"
+    )
 
     @property
     def by_default(self) -> bool:
@@ -60,7 +78,7 @@ class Settings(BaseSettings):
 def load_settings(arguments: SettingArguments) -> Settings:
     """Return the settings that hold now. Raises :class:`UsageError` that names each value at fault."""
     try:
-        return Settings(**arguments)
+        return Settings(**cast("dict[str, Any]", arguments))
     except ValidationError as error:
         listed = "; ".join(
             f"{'.'.join(str(p) for p in e['loc'])} (TASKQ_{str(e['loc'][0]).upper()}): {e['msg']}, got {e['input']!r}"

@@ -144,13 +144,14 @@ class TaskQ(Generic[S]):
     async def __aenter__(self) -> Self:
         """Connect, declare the app's queues, and bind its tasks. It runs neither the lifespan nor a task.
 
-        Raises :class:`UsageError` when it is open already or a router is in another open app, and a
-        :class:`BrokerError` when the broker cannot be used.
+        Raises :class:`UsageError` when it is open already, a router is in another open app, a setting does not fit, or
+        a queue's default is no task of the app, and a :class:`BrokerError` when the broker cannot be used.
         """
         if self._open is not None:
             raise UsageError(f"app {self.name!r} is open already; open it once, and share it")
         settings = self.settings()
         registry = self.registry(settings)
+        registry.check_defaults()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.emitter.drain)
             self._bind(registry, stack)
@@ -167,6 +168,8 @@ class TaskQ(Generic[S]):
             stack.callback(connection.replies.close)
             for task in registry.tasks.values():
                 task.route.sender = connection.sender
+            stack.callback(self._close)
+            stack.push_async_callback(self.emitter.drain)  # listeners that are under way may still send jobs
             self._open = (connection, stack.pop_all())
         watched = sys.stderr is not None and sys.stderr.isatty()
         by_default = self._backend.is_default(settings)
@@ -177,8 +180,7 @@ class TaskQ(Generic[S]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._open is not None:
-            stack, self._open = self._open[1], None
-            await stack.aclose()
+            await self._open[1].pop_all().aclose()
 
     @property
     def connection(self) -> Connection:
@@ -251,6 +253,9 @@ class TaskQ(Generic[S]):
         if self._open is not None:
             raise UsageError(f"app {self.name!r} is open; it cannot change its backend now")
         self._backend = backend
+
+    def _close(self) -> None:
+        self._open = None
 
     def _bind(self, registry: Registry, stack: AsyncExitStack) -> None:
         for task in registry.tasks.values():

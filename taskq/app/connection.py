@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -12,7 +11,7 @@ from taskq.client.replies import ReplyInbox
 from taskq.client.sender import JobSender, Limits
 from taskq.clock import Clock, SystemClock
 from taskq.errors import UsageError
-from taskq.lifecycle import Emitter, Event
+from taskq.lifecycle import Emitter
 from taskq.settings import Settings
 from taskq.tasks.registry import Registry
 
@@ -32,19 +31,11 @@ class Backend:
         scheme = settings.url.partition("://")[0].lower()
         match scheme:
             case "sqlite" | "memory":
-                return SqliteBroker(settings.url, clock=self.clock, app_name=app, emit=_emitting(emitter))
+                return SqliteBroker(settings.url, clock=self.clock, app_name=app, emit=emitter.emit)
             case "amqp" | "amqps":
                 raise UsageError("RabbitMQ is not in this release yet; use sqlite:///taskq.db for now")
             case _:
                 raise UsageError(f"no broker for a URL of the kind {scheme!r}; use sqlite:///taskq.db or memory://")
-
-
-def _emitting(emitter: Emitter) -> Callable[[object], None]:
-    def emit(event: object) -> None:
-        if isinstance(event, Event):
-            emitter.emit(event)
-
-    return emit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

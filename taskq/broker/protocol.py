@@ -101,7 +101,10 @@ class Consumer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop, and give unsettled deliveries back: they are redelivered to others. Twice is harmless."""
+        """Stop, and give unsettled deliveries back: they are redelivered to others. Twice is harmless.
+
+        It waits a moment for that, and no longer: a broker that does not answer holds no worker's exit.
+        """
         ...
 
 

@@ -1,18 +1,19 @@
-"""What a worker says at its start to the person who watches. Elsewhere, the line of ``WorkerStarted`` says it."""
+"""What a worker says at its start to the person who watches. Elsewhere, the line of ``WorkerStarted`` says it.
+
+The broker is in it only where the log line of ``AppOpened``, which goes before it, is not shown.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from taskq import __version__
+from taskq.cli.loading import App
+from taskq.cli.orders import Orders
 from taskq.observability.logs import printable
 from taskq.settings import LogFormat
-
-if TYPE_CHECKING:
-    from taskq.cli.loading import App
-    from taskq.cli.working import Orders
 
 _MOST_TASKS = 12
 
@@ -24,21 +25,20 @@ def show_banner(app: App, slots: Mapping[str, int], orders: Orders, *, processes
     if format is LogFormat.JSON or not sys.stderr.isatty():
         return
     grace_s = settings.grace if orders.grace_s is None else orders.grace_s
-    lines = banner(app, slots, processes=processes, grace_s=grace_s, burst=orders.burst)
+    lines = _lines(app, slots, processes=processes, grace_s=grace_s, burst=orders.burst)
     head = f"\x1b[1;36mtaskq {__version__}\x1b[0m  \x1b[1m{printable(app.name)}\x1b[0m"
     body = (f"  \x1b[2m{name:<7}\x1b[0m {printable(text)}" for name, text in lines)
     print("\n".join(["", head, *body, ""]), file=sys.stderr, flush=True)
 
 
-def banner(app: App, slots: Mapping[str, int], *, processes: int, grace_s: float, burst: bool) -> list[tuple[str, str]]:
-    """Return the banner as names and texts."""
-    label = app.connection.broker.label
-    by_default = " (the default; TASKQ_URL chooses another)" if app.connection.settings.by_default else ""
+def _lines(app: App, slots: Mapping[str, int], *, processes: int, grace_s: float, burst: bool) -> list[tuple[str, str]]:
+    is_logged = logging.getLogger("taskq").isEnabledFor(logging.INFO)
+    broker = [] if is_logged else [("broker", app.connection.broker.label)]
     queues = ", ".join(f"{name} × {number}" for name, number in sorted(slots.items()))
     each = f" in each of {processes} processes" if processes > 1 else ""
     stop = "when the queues are empty" if burst else "Ctrl-C"
     return [
-        ("broker", label + by_default),
+        *broker,
         ("queues", queues + each),
         ("tasks", _tasks(app, slots)),
         ("stop", f"{stop}; running jobs then have {grace_s:g} s, a second Ctrl-C cuts that short"),

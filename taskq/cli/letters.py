@@ -9,20 +9,9 @@ from typing import Any
 
 from taskq.observability.logs import printable
 from taskq.wire.dead import DeadLetter
-from taskq.wire.message import Message
+from taskq.wire.message import PROPERTIES, Message
 
 _RECORD = ("taskq-error-type", "taskq-error-message", "taskq-error-traceback")
-_PROPERTIES = (
-    "type",
-    "message_id",
-    "correlation_id",
-    "reply_to",
-    "content_type",
-    "content_encoding",
-    "timestamp",
-    "app_id",
-    "priority",
-)
 
 
 def cells(letter: DeadLetter) -> list[str]:
@@ -89,7 +78,7 @@ def _block(name: str, text: str) -> None:
 
 
 def _properties(message: Message) -> dict[str, Any]:
-    return {name: value for name in _PROPERTIES if (value := getattr(message, name)) is not None}
+    return {name: value for name in PROPERTIES if (value := getattr(message, name)) is not None}
 
 
 def _body(message: Message) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Finding the app: ``module:app``, ``module:factory``, or the only app of ``module``.
+"""Finding the app: ``module:app``, ``module:factory``, or the only app of ``module``; and a task in it by name.
 
 It runs the user's code, so whatever that raises is told as one line that names the user's file, never as a traceback.
 """
@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from taskq.app import TaskQ
 from taskq.cli.complaint import Complaint, did_you_mean
 from taskq.cli.fault import fault_line, is_raised_inside
+from taskq.tasks.task import AnyTask
 
 App = TaskQ[Any]
 
@@ -36,6 +37,15 @@ def load_app(reference: str, folder: Path | None = None) -> App:
     if not colon:
         return _only_app(module)
     return _as_app(_attribute(module, path), f"{name}:{path}", module)
+
+
+def find_task(app: App, name: str) -> AnyTask:
+    """Return the task with that name. Raises :class:`Complaint` with the closest names."""
+    tasks = app.registry().tasks
+    if name not in tasks:
+        hint = did_you_mean(name, tasks, otherwise="there are") or "; it declares none"
+        raise Complaint(f"app {app.name!r} has no task {name!r}{hint}")
+    return tasks[name]
 
 
 def _import(name: str, place: Path) -> ModuleType:

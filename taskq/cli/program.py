@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name="taskq", commands=commands, help=_HELP, no_args_is_help=True, context_settings=_CONTEXT
     )
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _open_standard_streams()
     try:
         status = group.main(given, prog_name="taskq", standalone_mode=False)
         sys.stdout.flush()
@@ -63,6 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _wrong_usage(error)
     return status if isinstance(status, int) else Status.OK
+
+
+def _open_standard_streams() -> None:
+    """Let streams that were closed by whoever started us (``>&-``) lead nowhere, so that no other file gets their
+    numbers and what is printed has a place to go.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # for the life of the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _wrong_usage(error: Exception) -> int:

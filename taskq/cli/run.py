@@ -16,11 +16,10 @@ from taskq.cli import session
 from taskq.cli.arguments import JobArguments, read_arguments
 from taskq.cli.complaint import Complaint, say
 from taskq.cli.fault import show_traceback
-from taskq.cli.loading import App, load_app
+from taskq.cli.loading import App, find_task, load_app
 from taskq.cli.options import AppDir, Words, WordsCommand
 from taskq.cli.send import FORM
 from taskq.cli.status import Status
-from taskq.cli.taskname import find_task
 from taskq.cli.words import default_app, split
 from taskq.errors import InvalidArguments
 from taskq.tasks.context import Context, current_context

@@ -9,11 +9,10 @@ import typer
 
 from taskq.cli.arguments import JobArguments, read_arguments
 from taskq.cli.complaint import Complaint, say
-from taskq.cli.loading import App, load_app
+from taskq.cli.loading import App, find_task, load_app
 from taskq.cli.options import AppDir, Words, WordsCommand
 from taskq.cli.session import log_quietly, run
 from taskq.cli.status import Status
-from taskq.cli.taskname import find_task
 from taskq.cli.words import Form, default_app, split
 from taskq.errors import TaskFailed
 from taskq.tasks.options import OptionArguments
@@ -38,7 +37,10 @@ def send(
     """Enqueue a job and print its id. JSON is the object of its arguments by name, {} without it."""
     reference, (name, *body) = split(words or (), FORM, default_app())
     app = load_app(reference, app_dir)
-    log_quietly(app.settings())
+    settings = app.settings()
+    if settings.url.startswith("memory:"):
+        raise Complaint("memory:// ends with this command, and the job with it; set TASKQ_URL to a broker with workers")
+    log_quietly(settings)
     options: OptionArguments = {"delay": delay, "priority": priority, "expires": expires, "job_id": job_id}
     if timeout is not None:
         options["reply_timeout"] = timeout

@@ -8,7 +8,8 @@ from random import Random
 from taskq.cli.banner import show_banner
 from taskq.cli.complaint import Complaint
 from taskq.cli.loading import App
-from taskq.cli.working import Orders, new_worker, taking_signals
+from taskq.cli.orders import Orders
+from taskq.cli.working import new_worker, taking_signals
 from taskq.clock import SystemClock
 from taskq.worker.supervisor import Supervisor, SupervisorOptions
 

@@ -10,11 +10,12 @@ import typer
 from taskq.cli.complaint import Complaint
 from taskq.cli.loading import load_app
 from taskq.cli.options import AppDir, Words, WordsCommand
+from taskq.cli.orders import Orders
 from taskq.cli.session import LogLevel, log_fully, run
 from taskq.cli.status import Status
 from taskq.cli.supervising import supervise
 from taskq.cli.words import Form, default_app, split
-from taskq.cli.working import Orders, work
+from taskq.cli.working import run_worker
 from taskq.settings import LogFormat
 
 command = typer.Typer(add_completion=False)
@@ -69,7 +70,7 @@ def worker(
     try:
         app = load_app(reference, app_dir)
         log_fully(app.settings(), log_format, log_level)
-        return run(work(app, orders) if processes == 1 else supervise(app, orders, processes))
+        return run_worker(app, orders) if processes == 1 else run(supervise(app, orders, processes))
     except KeyboardInterrupt:
         return Status.OK
 

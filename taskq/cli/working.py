@@ -7,39 +7,34 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from taskq.cli.banner import show_banner
+from taskq.cli.complaint import say
 from taskq.cli.fault import show_traceback
 from taskq.cli.loading import App
-from taskq.cli.session import LogLevel
+from taskq.cli.orders import Orders
+from taskq.cli.session import run
 from taskq.cli.status import Status
 from taskq.errors import BrokerError
-from taskq.settings import LogFormat
 from taskq.worker.stopsignals import stop_on_signals
 from taskq.worker.worker import Worker, WorkerReport
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What the command line asks of a worker. ``None`` leaves it to the settings."""
-
-    reference: str
-    queues: dict[str, int | None] | None
-    concurrency: int | None
-    grace_s: float | None
-    burst: bool
-    max_jobs: int | None
-    supervised: bool
-    log_format: LogFormat | None
-    log_level: LogLevel | None
-    app_dir: Path | None
+_EXIT_S = 5.0  # how long threads of the loop's own pool (`asyncio.to_thread`) may hold the exit
 
 
-async def work(app: App, orders: Orders) -> Status:
+def run_worker(app: App, orders: Orders) -> Status:
+    """Run a worker on an event loop of its own. What holds the end of that loop too long is left behind."""
+    ended = threading.Event()
+    try:
+        return run(_work(app, orders, ended))
+    finally:
+        ended.set()
+
+
+async def _work(app: App, orders: Orders, ended: threading.Event) -> Status:
     """Run a worker to its end. It ends the whole process when threads are left behind that would hold its exit."""
     switch = _Switch()
     with taking_signals(switch.stop), _watching_supervisor(switch, orders.supervised):
@@ -57,6 +52,7 @@ async def work(app: App, orders: Orders) -> Status:
     status = Status.FAILED if switch.failed or died else Status.OK
     if report is not None and report.left_behind:
         _leave_at_once(status)
+    threading.Thread(target=_leave_in_time, args=(status, ended), name="taskq-exit", daemon=True).start()
     return status
 
 
@@ -133,6 +129,15 @@ async def _run(switch: _Switch) -> None:
     except Exception as error:
         switch.failed = True
         show_traceback(error)
+
+
+def _leave_in_time(status: Status, ended: threading.Event) -> None:
+    """End the process when its loop does not end: it waits for the threads of its pool, however long they run."""
+    if ended.wait(_EXIT_S):
+        return
+    names = ", ".join(each.name for each in threading.enumerate() if not each.daemon and each.name != "MainThread")
+    say(f"the exit was held for {_EXIT_S:g} s by threads that do not end ({names}); they are left behind")
+    _leave_at_once(status)
 
 
 def _leave_at_once(status: Status) -> None:

@@ -119,8 +119,6 @@ class JobSender:
         highest = self.registry.queue(call.queue).max_priority
         known = call.definition.run != "remote" or highest  # the queue of a stub belongs to somebody else
         if known and priority > highest:
-            raise UsageError(
-                f"{call.task}: priority {priority} on queue {call.queue!r}, which has "
-                + (f"priorities up to {highest}" if highest else "none; describe it with")
-                + ("" if highest else f" add_queue(Queue({call.queue!r}, type='classic', max_priority=…))")
-            )
+            described = f"add_queue(Queue({call.queue!r}, type='classic', max_priority=…))"
+            has = f"priorities up to {highest}" if highest else f"none; describe it with {described}"
+            raise UsageError(f"{call.task}: priority {priority} on queue {call.queue!r}, which has {has}")

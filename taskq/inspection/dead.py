@@ -21,8 +21,8 @@ class DeadLetters:
 
         Raises :class:`Unroutable` when the queue has no dead-letter queue.
         """
-        dead = dead_queue(queue)
-        return [read_dead_letter(m, dead, queue) for m in await self._broker.inspector.browse(dead, limit=limit)]
+        letters = await self._broker.inspector.browse(dead_queue(queue), limit=limit)
+        return [read_dead_letter(letter, queue) for letter in letters]
 
     async def retry(self, queue: str, job_ids: Collection[str] | None = None) -> int:
         """Put dead letters back on ``queue``: those of ``job_ids``, or all. Return how many.
@@ -39,10 +39,8 @@ class DeadLetters:
     async def _rework(
         self, queue: str, job_ids: Collection[str] | None, replace: Callable[[DeadLetter], Sequence[Outgoing]]
     ) -> int:
-        dead = dead_queue(queue)
-
         def decide(message: Message) -> Sequence[Outgoing] | None:
-            letter = read_dead_letter(message, dead, queue)
+            letter = read_dead_letter(message, queue)
             return replace(letter) if job_ids is None or letter.job_id in job_ids else None
 
-        return await self._broker.inspector.rework(dead, decide)
+        return await self._broker.inspector.rework(dead_queue(queue), decide)

@@ -42,6 +42,23 @@ def _worded(event: life.Event) -> tuple[int, str]:
             note = " (the default: set TASKQ_URL to choose)" if event.by_default else ""
             level = logging.WARNING if event.by_default and not event.interactive else logging.INFO
             return level, f"broker {event.label}{note}"
+        case life.ReplyDropped():
+            return (
+                logging.INFO,
+                f"a reply was dropped: {event.reason} [correlation id {event.correlation_id}]",
+            )
+        case life.HookFailed():
+            failure = describe(event.error)
+            return logging.ERROR, (
+                f"the listener {event.listener} raised {failure.short}; what it listened to is not touched by that\n"
+                f"{failure.traceback.rstrip()}"
+            )
+        case _:
+            return _worker(event)
+
+
+def _worker(event: life.Event) -> tuple[int, str]:
+    match event:
         case life.WorkerStarted():
             queues = ", ".join(f"{name} × {n}" for name, n in event.queues.items())
             return logging.INFO, f"worker {event.pid} of {event.app} consumes {queues}"
@@ -65,17 +82,6 @@ def _worded(event: life.Event) -> tuple[int, str]:
             return (logging.INFO if good else logging.ERROR), (
                 f"worker process {event.pid} ended with status {event.status}; {next_step}"
             )
-        case life.ReplyDropped():
-            return (
-                logging.INFO,
-                f"a reply was dropped: {event.reason} [correlation id {event.correlation_id}]",
-            )
-        case life.HookFailed():
-            failure = describe(event.error)
-            return logging.ERROR, (
-                f"the listener {event.listener} raised {failure.short}; what it listened to is not touched by that\n"
-                f"{failure.traceback.rstrip()}"
-            )
         case _:
             return logging.DEBUG, repr(event)
 
@@ -87,6 +93,24 @@ def _job(event: life.JobEvent) -> tuple[int, str]:
         case life.JobStarted():
             waited = "" if event.waited_s is None else f" after waiting {_time(event.waited_s)}"
             return logging.DEBUG, f"started{waited}, attempt {event.attempt}"
+        case life.ExecutionEnded():
+            return _ended(event)
+        case life.ThreadOverran():
+            return logging.WARNING, (
+                f"passed its limit of {event.timeout_s:g} s, but a thread cannot be stopped: it keeps its slot until "
+                "it ends (run='process' can be stopped)"
+            )
+        case life.OwnQueueAwaited():
+            return logging.WARNING, (
+                f"is awaited by {event.by_task}, which holds the only slot of queue {event.queue} in this worker: "
+                "they may wait for each other; raise its concurrency, or use another queue"
+            )
+        case _:
+            return logging.DEBUG, repr(event)
+
+
+def _ended(event: life.ExecutionEnded) -> tuple[int, str]:
+    match event:
         case life.JobSucceeded():
             return logging.INFO, f"done in {_time(event.duration_s)}, attempt {event.attempt}"
         case life.JobRetried():
@@ -117,16 +141,6 @@ def _job(event: life.JobEvent) -> tuple[int, str]:
             return logging.WARNING, (
                 f"ended after {_time(event.duration_s)}, but the broker had given the job to somebody else meanwhile; "
                 "it runs again"
-            )
-        case life.ThreadOverran():
-            return logging.WARNING, (
-                f"passed its limit of {event.timeout_s:g} s, but a thread cannot be stopped: it keeps its slot until "
-                "it ends (run='process' can be stopped)"
-            )
-        case life.OwnQueueAwaited():
-            return logging.WARNING, (
-                f"is awaited by {event.by_task}, which holds the only slot of queue {event.queue} in this worker: "
-                "they may wait for each other; raise its concurrency, or use another queue"
             )
         case _:
             return logging.DEBUG, repr(event)

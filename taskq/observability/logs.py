@@ -19,6 +19,7 @@ from taskq.settings import LogFormat
 _log = logging.getLogger("taskq")
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 _PLAIN = "\x1b[0m"
+_OF_LOGGING = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "taskq"}
 
 
 def subscribe(emitter: Emitter) -> None:
@@ -60,7 +61,9 @@ class HumanFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object on each line: ``time``, ``level``, ``logger``, ``message``, and the event's fields."""
+    """One JSON object on each line: ``time``, ``level``, ``logger``, ``message``, and the fields of the event, of the
+    job, and of the caller's own ``extra``.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -70,9 +73,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= getattr(record, "taskq", {})
-        for name in ("job_id", "task", "queue", "attempt"):
-            if hasattr(record, name):
-                line[name] = getattr(record, name)
+        line |= {k: v for k, v in vars(record).items() if k not in _OF_LOGGING and k not in line}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

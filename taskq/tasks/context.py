@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from logging import Logger, LoggerAdapter
+from logging import Logger, LoggerAdapter, getLogger
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from typing_extensions import TypeVar as DefaultingTypeVar
@@ -17,7 +17,19 @@ from taskq.tasks.options import HeaderValue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_log = getLogger("taskq.task")
 S_co = DefaultingTypeVar("S_co", covariant=True, default=object)
+
+
+class JobLog(LoggerAdapter[Logger]):
+    """The logger of one execution: its records carry the job's fields, beside the ``extra`` of the call."""
+
+    def __init__(self, *, job_id: str, task: str, queue: str, attempt: int) -> None:
+        super().__init__(_log, {"job_id": job_id, "task": task, "queue": queue, "attempt": attempt})
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the job's fields to those of the caller, which ``LoggerAdapter`` drops before Python 3.13."""
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True)

@@ -12,6 +12,8 @@ class Retry(Exception):
     ``timedelta`` or seconds) replaces the policy's backoff; ``reason`` is kept as the job's last error.
     """
 
+    after_s: float | None = None  # also of a subclass that does not call our `__init__`
+
     def __init__(self, reason: str = "the task asked for a retry", *, after: Duration | None = None) -> None:
         self.reason = reason
         self.after_s = None if after is None else seconds(after, "Retry(after)")

@@ -49,6 +49,8 @@ class Queue:
             raise DeclarationError(
                 f"queue {self.name!r}: priorities need type='classic' (a quorum queue of RabbitMQ has none)"
             )
+        if self.default is not None and not isinstance(self.default_task, str):
+            raise DeclarationError(f"queue {self.name!r}: default={self.default!r}; give a task or its full name")
 
     def _check_range(self, what: str, value: object, least: int, most: int) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -64,7 +66,7 @@ class Queue:
     @property
     def default_task(self) -> str | None:
         """The name of the task that runs messages which name none."""
-        return self.default if isinstance(self.default, str) or self.default is None else self.default.name
+        return self.default if isinstance(self.default, str) else getattr(self.default, "name", None)
 
 
 def check_queue_name(name: str) -> None:

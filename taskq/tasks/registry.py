@@ -55,6 +55,18 @@ class Registry:
         names = dict.fromkeys([*(d.queue for d in self.own().values()), *described])
         return {name: self.queue(name) for name in names}
 
+    def check_defaults(self) -> None:
+        """Raise :class:`DeclarationError` for a queue whose default is no task that this program can run."""
+        own = self.own()
+        for queue in self._queues.values():
+            name = queue.default_task
+            if name is not None and name not in own:
+                known = ", ".join(own) or "none"
+                raise DeclarationError(
+                    f"queue {queue.name!r}: its default {name!r} is no task that this app runs (there are: {known}); "
+                    "mend the name, or include the router that declares the task"
+                )
+
     def timeout_of(self, definition: TaskDefinition) -> float:
         """Return the time limit of one attempt, in seconds."""
         return self.timeout_s if definition.timeout_s is None else definition.timeout_s

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from taskq.tasks.context import Context, current_context
+from taskq.tasks.context import Context, JobLog, current_context
 from taskq.tasks.options import HeaderValue
 
 S = TypeVar("S")
@@ -36,7 +35,7 @@ def context(
         deadline=datetime.now(UTC) + timedelta(minutes=15),
         state=state,
         headers=dict(headers or {}),
-        log=logging.LoggerAdapter(logging.getLogger("taskq.task"), fields),
+        log=JobLog(**fields),
     )
     token = current_context.set(made)
     try:

@@ -44,7 +44,8 @@ class Harness(Generic[S]):
 
     Everything is as in production but the broker's place (memory) and the clock: delays, backoffs and expiries pass
     only with :meth:`advance`. Time limits of tasks and the waits of callers are real. ``state`` stands for the workers'
-    state; without it the app's own lifespan runs. ``concurrency`` holds for every queue.
+    state; without it the app's own lifespan runs. ``concurrency`` holds for every queue. For an app of stubs alone no
+    worker runs.
 
     ``events`` is the list of all lifecycle events so far; ``dead`` the dead letters as of the last :meth:`drain`.
     """
@@ -66,8 +67,9 @@ class Harness(Generic[S]):
             stack.callback(self.app.use_backend, Backend())
             stack.enter_context(self.app.emitter.listening(Event, self._note))
             await stack.enter_async_context(self.app)
-            self._worker = self._new_worker()
-            await stack.enter_async_context(_Running(self._worker))
+            if self._work_queues():  # an app of stubs alone has nothing to work on
+                self._worker = self._new_worker()
+                await stack.enter_async_context(_Running(self._worker))
             self._stack = stack.pop_all()
         return self
 
@@ -81,14 +83,15 @@ class Harness(Generic[S]):
 
         Raises ``TimeoutError`` after ``timeout`` real seconds, with what is still there.
         """
+        timeout_s = seconds(timeout, "timeout")
         try:
-            async with asyncio.timeout(seconds(timeout, "timeout")):
+            async with asyncio.timeout(timeout_s):
                 # The broker's tables tell it; nobody signals it.
                 while await self._busy():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             left = ", ".join(f"{q.name}: {q.ready} ready, {q.unsettled} running" for q in await self.app.queues())
-            raise TimeoutError(f"jobs are still there after {timeout} s ({left})") from None
+            raise TimeoutError(f"jobs are still there after {timeout_s:g} s ({left})") from None
         self.dead = [
             letter for queue in self._work_queues() for letter in await self.app.dead_letters.list(queue, limit=10_000)
         ]
@@ -117,8 +120,8 @@ class Harness(Generic[S]):
         """Say whether something is ready or running, or a listener still works on what happened."""
         own = set(self._work_queues())
         waits = any(q.ready or q.unsettled for q in await self.app.queues() if q.name in own)
-        assert self._worker is not None
-        return waits or self._worker.running > 0 or self.app.emitter.busy
+        runs = self._worker is not None and self._worker.running > 0
+        return waits or runs or self.app.emitter.busy
 
     def _note(self, event: Event) -> None:
         self.events.append(event)

@@ -26,6 +26,7 @@ class DeadReason(StrEnum):
     DELIVERY_LIMIT = "delivery-limit"
 
 
+_LEAST_ERROR = 400  # bytes that an error's message and traceback have in a dead letter, whatever else is in it
 _SMALL = (h.VERSION, h.ENQUEUED_AT, h.DEADLINE)
 _RECORD = (h.DEAD_REASON, h.DEAD_AT, h.ERROR_TYPE, h.ERROR_MESSAGE, h.ERROR_TRACEBACK)
 
@@ -60,7 +61,11 @@ def new_dead_letter(
     execution: int,
     now: float,
 ) -> Message:
-    """Return the dead letter that replaces ``message``: the same, with the record of its death."""
+    """Return the dead letter that replaces ``message``: the same, with the record of its death.
+
+    Where the caller's headers are large, the error is cut further; only those of a foreign program can be so large that
+    they give way to it.
+    """
     headers = _without_record(message)
     headers.pop(h.ETA, None)
     failure = failure.fitted()
@@ -72,16 +77,17 @@ def new_dead_letter(
         h.DEAD_REASON: str(reason),
         h.DEAD_AT: millis(now),
         h.ERROR_TYPE: failure.type,
-        h.ERROR_MESSAGE: failure.message,
-        h.ERROR_TRACEBACK: failure.traceback,
+        h.ERROR_MESSAGE: "",
+        h.ERROR_TRACEBACK: "",
     }
-    if h.size_of(headers | record) > h.LARGEST_HEADERS:
-        # Only with headers of foreign programs, and the record counts more than they do.
+    if h.size_of(headers | record) + _LEAST_ERROR > h.LARGEST_HEADERS:
         headers = {k: v for k, v in headers.items() if k in _SMALL and isinstance(v, int)}
+    for name, text in ((h.ERROR_MESSAGE, failure.message), (h.ERROR_TRACEBACK, failure.traceback)):
+        record[name] = h.cut(text, h.LARGEST_HEADERS - h.size_of(headers | record))
     return replace(message, message_id=new_message_id(), headers=headers | record)
 
 
-def read_dead_letter(message: Message, dead_queue: str, origin: str) -> DeadLetter:
+def read_dead_letter(message: Message, origin: str) -> DeadLetter:
     """Read a message of the dead-letter queue of ``origin``. It never raises: all can be shown."""
     headers = message.headers
     return DeadLetter(

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from taskq.errors import UndecodableMessage
-from taskq.tasks.options import RESERVED_PREFIX
+from taskq.tasks.options import RESERVED_PREFIX, HeaderValue
 
-HeaderScalar = str | int | float | bool
 Headers = Mapping[str, object]
 """Headers as they arrive: text, numbers and bools of ours; foreign programs may send any AMQP value."""
 
 WIRE_VERSION: Final = 1
 LARGEST_HEADERS: Final = 16_384  # bytes, all headers together
+LARGEST_SENT: Final = 14_336  # bytes, of a new job: the rest is for what retries and a dead letter add
 
 VERSION: Final = "taskq-version"
 ATTEMPT: Final = "taskq-attempt"
@@ -24,7 +24,6 @@ DEADLINE: Final = "taskq-deadline"
 ETA: Final = "taskq-eta"
 ERROR: Final = "taskq-error"
 JOB_ID: Final = "taskq-job-id"
-TASK: Final = "taskq-task"
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 
@@ -34,7 +33,7 @@ ERROR_TYPE: Final = "taskq-error-type"
 ERROR_MESSAGE: Final = "taskq-error-message"
 ERROR_TRACEBACK: Final = "taskq-error-traceback"
 
-_LARGEST_NUMBER: Final = 2**63 - 1
+_LARGEST_NUMBER: Final = 2**62  # AMQP has 64 bits; who adds to it stays within them
 _LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
 _CUT: Final = "\n…\n"
 _SHORTEST_CUT: Final = 16  # bytes; with less there is no room for two ends and the mark
@@ -52,12 +51,12 @@ def for_copy(headers: Headers) -> dict[str, object]:
     return {k: v for k, v in headers.items() if k not in _SENDERS_OWN and not k.startswith(_BROKERS_OWN)}
 
 
-def users(headers: Headers) -> dict[str, HeaderScalar]:
+def users(headers: Headers) -> dict[str, HeaderValue]:
     """Return the headers that the caller set by hand."""
     return {
         k: v
         for k, v in for_copy(headers).items()
-        if not k.startswith(RESERVED_PREFIX) and k not in (TRACEPARENT, TRACESTATE) and isinstance(v, HeaderScalar)
+        if not k.startswith(RESERVED_PREFIX) and k not in (TRACEPARENT, TRACESTATE) and isinstance(v, HeaderValue)
     }
 
 

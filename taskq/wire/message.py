@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from taskq.errors import MessageTooLarge
-from taskq.wire.headers import LARGEST_HEADERS, size_of
+from taskq.wire.headers import LARGEST_SENT, size_of
 
 JSON = "application/json"
 
@@ -36,10 +36,14 @@ class Message:
         return len(self.body) + size_of(self.headers)
 
 
+PROPERTIES = tuple(each.name for each in fields(Message) if each.name not in ("body", "headers"))
+"""The names of a message's properties."""
+
+
 def check_size(message: Message, largest: int, what: str) -> None:
-    """Raise :class:`MessageTooLarge` above ``largest`` bytes, or when the headers exceed their own limit."""
+    """Raise :class:`MessageTooLarge` for a new job above ``largest`` bytes, or whose headers exceed their own limit."""
     headers = size_of(message.headers)
-    if headers > LARGEST_HEADERS:
-        raise MessageTooLarge(f"{what}: the headers together", headers, LARGEST_HEADERS)
+    if headers > LARGEST_SENT:
+        raise MessageTooLarge(f"the header table of {what}", headers, LARGEST_SENT, fixed=True)
     if len(message.body) + headers > largest:
         raise MessageTooLarge(what, len(message.body) + headers, largest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import assert_never
 
 from taskq.errors import UndecodableMessage
 from taskq.wire import headers as h
@@ -63,6 +64,8 @@ def new_reply(reply: Reply, correlation_id: str | None) -> Message:
             )
         case Cancelled():
             reason, error = _CANCELLED, {"type": "JobCancelled", "message": "was cancelled", "traceback": ""}
+        case _:
+            assert_never(reply)
     return Message(
         body=json.dumps(error, ensure_ascii=False).encode(),
         message_id=new_message_id(),

@@ -78,7 +78,7 @@ def _try_again(
     reason: DeadReason = DeadReason.FAILED,
 ) -> Verdict:
     if job.attempt >= policy.attempts:
-        return Bury(reason, _exhausted(failure, job, policy))
+        return Bury(reason, _exhausted(failure, policy))
     wait = wait_s(policy.backoff, job.attempt, rng) if after_s is None else after_s
     if job.deadline is not None and now + wait >= job.deadline:
         note = f"{failure.message} (attempt {job.attempt + 1} would start after the job's expiry)"
@@ -86,7 +86,7 @@ def _try_again(
     return TryAgain(now + wait, wait, job.attempt + 1, policy.attempts, failure.short)
 
 
-def _exhausted(failure: Failure, job: JobMessage, policy: RetryPolicy) -> Failure:
+def _exhausted(failure: Failure, policy: RetryPolicy) -> Failure:
     """Say why a Retry was not followed; for other errors the error says enough."""
     if failure.type != "taskq.Retry" or policy.attempts > 1:
         return failure

@@ -2,10 +2,10 @@
 
 Whose cancellation is it? Three parties can end a running task early: its time limit, the worker's shutdown, and its
 own code. The time limit is an ``asyncio.timeout`` whose ``expired()`` tells it from a ``TimeoutError`` of the task's
-own; the shutdown sets a flag before it cancels; a ``CancelledError`` without either, while nobody asked this asyncio
-task to cancel, is the task's own and an error like any other. Whatever a task does when it is cut (return, raise,
-swallow), the cut is what counts: it did not end by itself. When a shutdown and the time limit meet, the shutdown
-counts: the attempt starts again.
+own; the shutdown sets a flag before it cancels; a ``CancelledError`` without either is the task's own and an error like
+any other, unless the worker itself is being cancelled or has ended, as at the end of an event loop. Whatever a task
+does when it is cut (return, raise, swallow), the cut is what counts: it did not end by itself. When a shutdown and the
+time limit meet, the shutdown counts: the attempt starts again.
 
 What a task asks for inside an ``ExceptionGroup``, as a ``TaskGroup`` raises it, is followed when the group holds
 nothing else: a ``Reject`` before a ``Retry`` before a ``Snooze``. With another error in it, the group is an error.
@@ -22,7 +22,7 @@ from taskq.errors import InvalidArguments, MessageTooLarge
 from taskq.tasks.context import Context
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.wire.dead import DeadReason
-from taskq.wire.failure import Failure
+from taskq.wire.failure import Failure, message_of
 from taskq.worker.outcome import (
     Interrupted,
     Outcome,
@@ -46,9 +46,15 @@ Middleware = Callable[[Context[Any], Run], Awaitable[Any]]
 
 
 class Attempt:
-    """One running attempt. ``thread`` is what a sync task runs in; it may outlive the attempt."""
+    """One running attempt. ``thread`` is what a sync task runs in; it may outlive the attempt.
 
-    def __init__(self) -> None:
+    ``worker`` is the asyncio task of the worker, which is cancelled when everything is. ``began`` is on the monotonic
+    clock, in seconds.
+    """
+
+    def __init__(self, worker: asyncio.Task[Any] | None = None) -> None:
+        self._worker = worker
+        self.began = 0.0
         self.thread: asyncio.Future[Any] | None = None
         self._interrupted = False
         self._running: asyncio.Task[Any] | None = None
@@ -68,7 +74,7 @@ class Attempt:
 
     async def run(self, call: Run, timeout_s: float) -> Any | Outcome:
         """Return the value of ``call`` wrapped as :class:`Value`, or the outcome that stands in its place."""
-        cut_before = self._interrupted
+        cut_before = self._interrupted  # a name of its own: mypy would hold the attribute for false from here on
         if cut_before:
             return Interrupted()
         current = asyncio.current_task()
@@ -80,18 +86,22 @@ class Attempt:
             async with limit:
                 ended: Any | Outcome = Value(await call())
         except asyncio.CancelledError as error:
-            if not self._interrupted and current.cancelling() > cancels_before:
+            if not self._interrupted and current.cancelling() > cancels_before and self._all_ends():
                 raise
             ended = Raised(error)
-        except BaseException as error:
+        except BaseException as error:  # a `SystemExit` would end the event loop
             ended = _steered(error)
         finally:
             self._running = None
+        while current.cancelling() > cancels_before:
+            current.uncancel()
         if self._interrupted:
-            while current.cancelling() > cancels_before:
-                current.uncancel()
             return Interrupted()
         return TimedOut(timeout_s) if limit.expired() else ended
+
+    def _all_ends(self) -> bool:
+        """Say whether a cancellation that nobody here asked for came from outside, with the end of the worker."""
+        return self._worker is None or self._worker.done() or self._worker.cancelling() > 0
 
 
 class Value:
@@ -104,13 +114,17 @@ class Value:
 
 
 def _steered(error: BaseException) -> Outcome:
+    """Return what the task asked for. Its reason is the exception's text: of ours, of a subclass, of ``Reject(404)``.
+
+    A subclass that sets no usable time is an error like any other.
+    """
     match _asked(error):
-        case Retry() as retry:
-            return RetryAsked(retry.reason, retry.after_s)
-        case Snooze() as snooze:
-            return SnoozeAsked(snooze.delay_s)
+        case Retry(after_s=int() | float() | None as after_s) as retry:
+            return RetryAsked(message_of(retry), after_s)
+        case Snooze(delay_s=int() | float() as delay_s):
+            return SnoozeAsked(delay_s)
         case Reject() as reject:
-            return Rejected(reject.reason)
+            return Rejected(message_of(reject))
         case _:
             return Raised(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +13,12 @@ from taskq.broker.protocol import Broker, Delivery, Settlement
 from taskq.clock import Clock
 from taskq.errors import BrokerError
 from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, ThreadOverran
-from taskq.tasks.context import Context, current_context
+from taskq.tasks.context import Context, JobLog, current_context
 from taskq.wire import headers as h
 from taskq.wire.job import JobMessage
 from taskq.worker.decide import decide
 from taskq.worker.execute import Attempt, Middleware, execute
-from taskq.worker.outcome import Outcome, TimedOut
+from taskq.worker.outcome import Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
 from taskq.worker.processes import Processes
 from taskq.worker.settle import identify, replacements
@@ -27,7 +26,6 @@ from taskq.worker.tell import Ended, ended_event
 from taskq.worker.verdict import Bury, HandBack, TryAgain, Verdict
 
 _SETTLE_PAUSE_S = 1.0
-_log = logging.getLogger("taskq.task")
 
 
 @dataclass(slots=True)
@@ -67,9 +65,19 @@ class Pipeline:
 
     async def handle(self, delivery: Delivery, attempt: Attempt) -> None:
         """Take a delivery to its end. It raises only when it is cancelled from outside."""
-        job, outcome, started = await self._outcome(delivery, attempt)
+        attempt.began = self.clock.monotonic()
+        job, outcome = await self._outcome(delivery, attempt)
+        await self._conclude(outcome, delivery, job, attempt)
+
+    async def hand_back(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Hand back the job of an attempt that was cut and does not end. What it still does settles to nothing."""
+        job = read(delivery)
+        if isinstance(job, JobMessage):
+            await self._conclude(Interrupted(), delivery, job, attempt)
+
+    async def _conclude(self, outcome: Outcome, delivery: Delivery, job: JobMessage | None, attempt: Attempt) -> None:
         now = self.clock.now()
-        duration_s = self.clock.monotonic() - started
+        duration_s = self.clock.monotonic() - attempt.began
         verdict = decide(outcome, job, self.catalogue.policy_of(job), now=now, rng=self.rng)
         ended = Ended(
             job_id=identify(delivery, job),
@@ -86,14 +94,13 @@ class Pipeline:
         self._count(verdict)
         self.emitter.emit(ended_event(verdict, ended, replied=bool(delivery.message.reply_to)))
 
-    async def _outcome(self, delivery: Delivery, attempt: Attempt) -> tuple[JobMessage | None, Outcome, float]:
-        started = self.clock.monotonic()
+    async def _outcome(self, delivery: Delivery, attempt: Attempt) -> tuple[JobMessage | None, Outcome]:
         job = read(delivery)
         if not isinstance(job, JobMessage):
-            return None, job, started
+            return None, job
         prepared = prepare(job, delivery, self.catalogue, now=self.clock.now())
         if not isinstance(prepared, Prepared):
-            return job, prepared, started
+            return job, prepared
         self.tally.executed += 1
         context = self._context(prepared, delivery)
         self._tell_start(context, prepared)
@@ -109,7 +116,7 @@ class Pipeline:
         current_context.set(None)
         if isinstance(outcome, TimedOut) and attempt.overruns:
             self._tell_overrun(context, prepared)
-        return job, outcome, started
+        return job, outcome
 
     async def _settle(
         self, verdict: Verdict, delivery: Delivery, job: JobMessage | None, job_id: str, attempt: Attempt
@@ -148,7 +155,6 @@ class Pipeline:
     def _context(self, prepared: Prepared, delivery: Delivery) -> Context[Any]:
         job, name = prepared.job, prepared.definition.name
         ends = datetime.fromtimestamp(self.clock.now() + prepared.timeout_s, UTC)
-        fields = {"job_id": job.job_id, "task": name, "queue": job.queue, "attempt": job.attempt}
         return Context(
             job_id=job.job_id,
             task=name,
@@ -158,7 +164,7 @@ class Pipeline:
             deadline=ends,
             state=self.state,
             headers=h.users(job.message.headers),
-            log=logging.LoggerAdapter(_log, fields),
+            log=JobLog(job_id=job.job_id, task=name, queue=job.queue, attempt=job.attempt),
             slots=self.slots[job.queue],
             _loop=asyncio.get_running_loop(),
         )

@@ -66,10 +66,10 @@ def prepare(job: JobMessage, delivery: Delivery, catalogue: Catalogue, *, now: f
     name = catalogue.task_of(job)
     definition = catalogue.tasks.get(name or "")
     if definition is None:
-        return _unusable(DeadReason.UNKNOWN_TASK, _unknown(name, delivery.queue, catalogue))
+        return Unusable(DeadReason.UNKNOWN_TASK, _unknown(name, delivery.queue, catalogue))
     signature = definition.signature
     try:
-        decode = signature.decode if job.task else signature.decode_foreign
+        decode = signature.decode_foreign if job.foreign else signature.decode
         arguments = decode(job.message.body)
     except InvalidArguments as error:
         return _unusable(DeadReason.INVALID_ARGUMENTS, error)
@@ -79,10 +79,12 @@ def prepare(job: JobMessage, delivery: Delivery, catalogue: Catalogue, *, now: f
     return Prepared(job=job, definition=definition, arguments=arguments, timeout_s=timeout_s)
 
 
-def _unknown(name: str | None, queue: str, catalogue: Catalogue) -> Exception:
+def _unknown(name: str | None, queue: str, catalogue: Catalogue) -> Failure:
     if name is None:
-        return UndecodableMessage(f"it names no task, and queue {queue!r} has no default task")
-    return UnknownTask(name, sorted(catalogue.tasks))
+        text = f"it names no task, and queue {queue!r} has no default task"
+    else:
+        text = str(UnknownTask(name, sorted(catalogue.tasks)))
+    return Failure("taskq.UnknownTask", text).fitted()
 
 
 def _worn_out(redeliveries: int) -> Failure:

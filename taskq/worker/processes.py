@@ -35,6 +35,7 @@ class Processes:
         self._spawn = multiprocessing.get_context("spawn")
         self._idle: list[_Child] = []
         self._all: set[BaseProcess] = set()
+        self._closed = False
 
     async def run(self, definition: TaskDefinition, arguments: Arguments) -> Any:
         """Run a task's function and return its value, or raise its error. A cancelled wait kills the process."""
@@ -55,7 +56,8 @@ class Processes:
         return _opened(answer)
 
     def close(self) -> None:
-        """End every process, whatever it does. Twice is harmless."""
+        """End every process, whatever it does, and those that are being started. Twice is harmless."""
+        self._closed = True
         self._idle.clear()
         for process in list(self._all):
             process.kill()
@@ -99,6 +101,8 @@ class Processes:
         process.start()
         theirs.close()
         self._all.add(process)
+        if self._closed:  # meanwhile, on the loop's thread, which may not have seen it
+            process.kill()
         return process, ours
 
     def _reap(self, process: BaseProcess) -> asyncio.Future[int | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from os import getpid
@@ -65,7 +65,8 @@ class Worker:
         self._options = options
         self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] = lifespan
         self.started = asyncio.Event()
-        self._running: dict[asyncio.Task[None], Attempt] = {}
+        self._running: dict[asyncio.Task[None], tuple[Attempt, Delivery]] = {}
+        self._own_task: asyncio.Task[Any] | None = None
         pipeline.tally.limit = options.max_jobs
         self._overrunning: set[asyncio.Future[Any]] = set()
         self._failed: BaseException | None = None
@@ -102,20 +103,24 @@ class Worker:
         consumers cannot be opened.
         """
         pipeline = self._pipeline
+        self._own_task = asyncio.current_task()
         async with AsyncExitStack() as stack:
             pipeline.state = await stack.enter_async_context(self._lifespan())
             stack.callback(pipeline.processes.close)
             stack.enter_context(Watchdog(pipeline.emitter))
-            consumers = [await self._open(stack, queue, prefetch) for queue, prefetch in sorted(pipeline.slots.items())]
-            pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=pipeline.slots))
-            self.started.set()
+            consumers: list[Consumer] = []
             try:
+                for queue, prefetch in sorted(pipeline.slots.items()):
+                    consumers.append(await self._open(stack, queue, prefetch))
+                pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=pipeline.slots))
+                self.started.set()
                 await self._until_stopped()
-            except BaseException:
+            except BaseException as error:
+                self._reason = self._reason or _why(error)
                 self._cut.set()
-                await self._shut_down(consumers)
                 raise
-            await self._shut_down(consumers)
+            finally:
+                await self._shut_down(consumers)
         report = self._report()
         tally = pipeline.tally
         pipeline.emitter.emit(WorkerStopped(executed=tally.executed, dead=tally.dead, threads=report.left_behind))
@@ -129,13 +134,13 @@ class Worker:
         return consumer
 
     def _deliver(self, delivery: Delivery) -> None:
-        attempt = Attempt()
+        attempt = Attempt(self._own_task)
         task = asyncio.get_running_loop().create_task(self._pipeline.handle(delivery, attempt))
-        self._running[task] = attempt
+        self._running[task] = attempt, delivery
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        attempt = self._running.pop(task)
+        attempt, _ = self._running.pop(task)
         if attempt.thread is not None and attempt.overruns:
             self._overrunning.add(attempt.thread)
             attempt.thread.add_done_callback(self._overrunning.discard)
@@ -157,15 +162,22 @@ class Worker:
 
     async def _shut_down(self, consumers: Iterable[Consumer]) -> None:
         grace_s = 0.0 if self._cut.is_set() else self._options.grace_s
-        self._pipeline.emitter.emit(
-            WorkerStopping(reason=self._reason or "cancelled", running=len(self._running), grace_s=grace_s)
-        )
+        self._pipeline.emitter.emit(WorkerStopping(reason=self._reason, running=len(self._running), grace_s=grace_s))
         await asyncio.gather(*(consumer.stop() for consumer in consumers))
         if grace_s:
-            await _first(self._cut.wait(), partial(self._all_ended, grace_s)())
-        for attempt in list(self._running.values()):
+            await _first(self._cut.wait(), self._all_ended(grace_s))
+        for attempt, _ in list(self._running.values()):
             attempt.interrupt()
         await self._all_ended(_CUT_S)
+        await self._hand_back_stuck()
+        await asyncio.gather(*(consumer.close() for consumer in consumers))  # each may wait for a broker that is stuck
+
+    async def _hand_back_stuck(self) -> None:
+        """Hand back the jobs of coroutines that swallow their cancellation; closing would count it as a death."""
+        stuck = [self._pipeline.hand_back(delivery, attempt) for attempt, delivery in self._running.values()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CUT_S):
+                await asyncio.gather(*stuck)
 
     async def _all_ended(self, timeout_s: float) -> None:
         if self._running:
@@ -174,6 +186,10 @@ class Worker:
     def _report(self) -> WorkerReport:
         tally = self._pipeline.tally
         return WorkerReport(tally.executed, tally.dead, len(self._running) + len(self._overrunning))
+
+
+def _why(error: BaseException) -> str:
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else f"it failed: {error!r}"
 
 
 async def _first(*waits: Any) -> None:

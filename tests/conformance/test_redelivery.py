@@ -74,25 +74,25 @@ async def test_a_message_above_the_delivery_limit_becomes_a_dead_letter(stand: S
     assert await broker.inspector.browse("work", limit=9) == []
     (dead,) = await broker.inspector.browse("work.dead", limit=9)
     assert dead.body == b"poison"
-    assert read_dead_letter(dead, "work.dead", "work").reason == "delivery-limit"
+    assert read_dead_letter(dead, "work").reason == "delivery-limit"
 
 
 async def test_a_dead_letter_that_the_broker_moved_wakes_who_waits_for_it(stand: Stand) -> None:
     broker = await stand.open(None, Queue("work", delivery_limit=1))
-    undertaker, _ = await consuming(broker, "work.dead")
+    letters, _ = await consuming(broker, "work.dead")
     await publish(broker, to("work", b"poison"))
     for _ in range(2):
         catch, consumer = await consuming(broker, "work")
         await catch.next()
         await consumer.close()
-    assert await undertaker.settled() == b"poison"
+    assert await letters.settled() == b"poison"
 
 
 async def test_the_death_of_processes_counts_towards_the_delivery_limit(lasting: Stand) -> None:
     broker = await lasting.open(None, Queue("work", delivery_limit=1))
     await publish(broker, to("work", b"poison"))
-    undertaker, _ = await consuming(broker, "work.dead")
+    letters, _ = await consuming(broker, "work.dead")
     for _ in range(2):
         holder = await lasting.holding_process("work", count=1)
         holder.kill()
-    assert await undertaker.settled() == b"poison"
+    assert await letters.settled() == b"poison"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.guide.page import PageError, read_page
 from tests.guide.stage import perform
 from tests.guide.transcript import difference
+from tests.support.waiting import eventually
 
 FENCE = "```"
 
@@ -92,9 +92,7 @@ async def test_a_page_that_fails_leaves_no_process_behind(tmp_path: Path) -> Non
     with pytest.raises(AssertionError):
         await perform(read_page("page.md", text), tmp_path)
     pid = (tmp_path / "pid").read_text().strip()
-    async with asyncio.timeout(10):
-        while is_alive(pid):  # noqa: ASYNC110  # a process that is no child of ours tells nobody of its end
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not is_alive(pid), "the process of the page has ended")
 
 
 def is_alive(pid: str) -> bool:

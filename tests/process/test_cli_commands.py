@@ -104,6 +104,19 @@ def test_a_lifespan_that_raises_shows_its_traceback_and_ends_with_1(shop: Comman
     assert "taskq/cli" not in said.err
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_ends_no_command(shop: CommandLine, closed: str) -> None:
+    for arguments in ("tasks shop:app", "send shop:app add '{\"a\": 1}'", "worker shop:app --burst"):
+        ended = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m taskq {arguments} {closed}"],
+            cwd=shop.folder,
+            env=shop.environment,
+            timeout=30,
+            check=False,
+        )
+        assert ended.returncode == 0, arguments
+
+
 def test_help_and_version_load_no_command_and_nothing_heavy() -> None:
     code = (
         "import sys, taskq.cli\n"

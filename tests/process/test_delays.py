@@ -13,6 +13,7 @@ from tests.support.ledger import Started, Wanted
 from tests.support.program import work
 from tests.support.stage import Stage
 from tests.support.stalls import stood_still_s, watching
+from tests.support.waiting import eventually
 
 JOBS = 1000
 CROWD = 500
@@ -40,8 +41,10 @@ async def test_delayed_jobs_are_never_early_and_at_most_150_ms_late(stage: Stage
     seed = random.randrange(2**32)
     delays = sorted(delays_s(random.Random(seed)))  # the soonest first, so that none is due before it is sent
     with watching(stage.folder) as watch:
+        sent = time.time()
         for first in range(0, JOBS, 50):
             await stage.enqueue_all(delayed(delay_s) for delay_s in delays[first : first + 50])
+        await eventually(lambda: time.time() > sent + delays[-1], "all are due")  # reading the ledger is work, too
         await stage.until_returned(JOBS)
         stalls = watch.stalls()
     history = stage.history

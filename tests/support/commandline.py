@@ -48,6 +48,11 @@ def hang() -> None:
     while True:
         time.sleep(0.1)
 
+@app.task(queue="stuck")
+async def hang_in_pool() -> None:
+    Path("hanging").touch()
+    await asyncio.to_thread(time.sleep, 1000)
+
 @app.task(context=True)
 async def who(ctx: Context) -> tuple[str, int, str]:
     return ctx.task, ctx.attempt, Context.current().queue

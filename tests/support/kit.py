@@ -22,7 +22,7 @@ from taskq.lifecycle import (
 )
 from taskq.testing import Harness
 from taskq.wire.message import Message
-from tests.support.until import until
+from tests.support.waiting import until
 
 THREE = RetryPolicy(attempts=3, backoff=Fixed(10))
 

@@ -11,6 +11,13 @@ from typing import Any
 LOOK_S = 0.02
 
 
+async def until(holds: Callable[[], object], *, timeout_s: float = 20.0) -> None:
+    """Return when ``holds()`` is true, looked at a thousand times a second; raise ``TimeoutError`` when it never is."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110  # nobody signals it: another thread, or the inside of what is tested
+            await asyncio.sleep(0.001)
+
+
 async def eventually(
     condition: Callable[[], Any],
     what: str,

@@ -21,23 +21,10 @@ from taskq.broker.protocol import Broker
 from taskq.clock import SystemClock
 from taskq.lifecycle import Emitter
 from taskq.settings import Settings
-from tests.support.until import until
+from tests.support.inmemory import bare_environment, shop
+from tests.support.waiting import until
 
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASKQ_URL", "memory://")
-
-
-def shop() -> tuple[TaskQ[Any], Any]:
-    app: TaskQ[Any] = TaskQ("shop")
-
-    @app.task
-    async def double(n: int) -> int:
-        return 2 * n
-
-    return app, double
-
+__all__ = ["bare_environment"]  # a fixture that pytest finds here
 
 # Opening and closing.
 
@@ -230,3 +217,32 @@ async def test_stub_never_declares_its_queue() -> None:
 def test_name_of_an_app_is_one_printable_line(name: str) -> None:
     with pytest.raises(DeclarationError, match="printable"):
         TaskQ(name)
+
+
+@pytest.mark.parametrize("known", ["nothing", "a stub"])
+async def test_default_of_a_queue_that_no_task_runs_is_refused_when_the_app_opens(known: str) -> None:
+    app, double = shop()
+    app.add_queue(Queue("rpc", default="fib"))
+    if known == "a stub":
+
+        @app.remote("fib", queue="other")
+        def fib(n: int) -> int:
+            raise NotImplementedError
+
+    with pytest.raises(DeclarationError, match=r"queue 'rpc': its default 'fib' is no task .*\(there are: double\)"):
+        await app.__aenter__()
+    assert double.route.owner is None
+
+
+async def test_default_of_a_queue_may_be_declared_after_it_and_elsewhere() -> None:
+    app, _ = shop()
+    app.add_queue(Queue("rpc", default="fib"))
+    router = Router()
+
+    @router.task
+    async def fib(n: int) -> int:
+        return n
+
+    app.include(router)
+    async with app:
+        assert "rpc" in {state.name for state in await app.queues()}

@@ -18,22 +18,9 @@ from taskq import (
 from taskq.broker.protocol import Outgoing
 from taskq.lifecycle import AppOpened, Event, HookFailed, JobEnqueued, ReplyDropped
 from taskq.wire.message import Message
+from tests.support.inmemory import bare_environment, shop
 
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASKQ_URL", "memory://")
-
-
-def shop() -> tuple[TaskQ[Any], Any]:
-    app: TaskQ[Any] = TaskQ("shop")
-
-    @app.task
-    async def double(n: int) -> int:
-        return 2 * n
-
-    return app, double
-
+__all__ = ["bare_environment"]  # a fixture that pytest finds here
 
 # Settings.
 
@@ -97,6 +84,27 @@ async def test_listeners_of_both_kinds_hear_and_one_that_raises_disturbs_nothing
         await double.enqueue(1)
         assert heard == ["plain double", "failed no"]
     assert heard == ["plain double", "failed no", "slow double"]  # closing waits for it
+
+
+async def test_listener_that_is_under_way_when_the_app_closes_may_still_send_and_wait() -> None:
+    app, double = shop()
+    counts: list[int] = []
+    closing = asyncio.Event()
+
+    @app.on(JobEnqueued)
+    async def follow(event: JobEnqueued) -> None:
+        if not counts:
+            counts.append(0)
+            await closing.wait()
+            await double.enqueue(2)
+            counts.append(sum(state.ready for state in await app.queues()))
+
+    async with app:
+        await double.enqueue(1)
+        asyncio.get_running_loop().call_later(0.01, closing.set)
+    assert counts == [0, 2]
+    with pytest.raises(UsageError, match="is not open"):
+        await app.queues()
 
 
 async def test_opening_tells_the_broker_and_that_nobody_chose_it(
@@ -186,3 +194,15 @@ async def test_app_lives_in_the_lifespan_of_fastapi() -> None:
         await running
     with pytest.raises(UsageError):
         await double.enqueue(1)
+
+
+async def test_use_on_another_event_loop_is_refused_and_stores_nothing() -> None:
+    app = TaskQ("loops", url="memory://")
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app:
+        with pytest.raises(UsageError, match="opened on another event loop"):
+            await asyncio.to_thread(asyncio.run, work.enqueue())
+        assert [state.ready for state in await app.queues()] == [0, 0]

@@ -229,6 +229,13 @@ def test_on_a_terminal_there_are_a_banner_and_drawn_tables(taskq: Typed, monkeyp
     assert "[bold]red" in drawn
 
 
+def test_on_a_terminal_the_broker_is_named_once(taskq: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, _, err = taskq("worker", "shop:app", "--burst", "--log-level", "info")
+    assert f"INFO    broker sqlite:///{Path.cwd()}/broker.db\n" in err
+    assert err.count("broker.db") == 1
+
+
 def test_output_that_nobody_reads_on_is_no_failure(taskq: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -155,6 +155,15 @@ def test_arguments_that_no_message_can_carry_are_one_line(taskq: Typed, body: st
     assert (status, out) == (2, "")
 
 
+def test_a_job_is_not_sent_to_a_broker_that_ends_with_the_command(
+    taskq: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKQ_URL", "memory://")
+    status, out, err = taskq("send", "shop:app", "resize", '{"url": "u"}')
+    assert (status, out) == (2, "")
+    assert err.startswith("taskq: memory:// ends with this command, and the job with it; set TASKQ_URL")
+
+
 def test_an_unknown_dead_letter_changes_nothing_and_ends_with_1(taskq: Typed) -> None:
     for verb in ("show", "retry", "drop"):
         status, out, err = taskq("dead", verb, "shop:app", "default", "some-id")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from taskq.errors import UsageError
-from taskq.tasks.context import Context, current_context
+from taskq.tasks.context import Context, JobLog, current_context
 
 HERE: Context[str] = Context(
     job_id="j1",
@@ -59,3 +59,14 @@ async def test_from_thread_on_the_loop_itself_is_refused_before_it_waits() -> No
         replace(HERE, _loop=asyncio.get_running_loop()).from_thread(nothing)
     with pytest.raises(UsageError, match="works in a task that a worker runs in a thread"):
         HERE.from_thread(nothing)
+
+
+def test_log_keeps_the_callers_extra_beside_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    log = JobLog(job_id="j1", task="resize", queue="images", attempt=2)
+    with caplog.at_level(logging.INFO, "taskq.task"):
+        log.info("one", extra={"rows": 3, "attempt": 9})
+        log.info("two")
+    one, two = (vars(record) for record in caplog.records)
+    assert (one["rows"], one["job_id"], one["task"], one["queue"], one["attempt"]) == (3, "j1", "resize", "images", 2)
+    assert two["job_id"] == "j1"
+    assert "rows" not in two

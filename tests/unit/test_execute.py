@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from taskq import Context, Reject, Retry, Snooze
+from taskq.wire.failure import describe
 from taskq.worker.execute import Attempt
 from taskq.worker.outcome import (
     Interrupted,
@@ -114,6 +116,18 @@ async def test_cancelled_error_raised_by_hand_is_an_error_of_its_own() -> None:
         raise asyncio.CancelledError("mine")
 
     assert isinstance(error_of(await ran(work)), asyncio.CancelledError)
+
+
+async def test_task_that_cancels_its_own_asyncio_task_has_an_error_of_its_own() -> None:
+    async def work() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(0)
+
+    worker = asyncio.create_task(asyncio.Event().wait())
+    assert isinstance(error_of(await ran(work, attempt=Attempt(worker))), asyncio.CancelledError)
+    worker.cancel()
 
 
 async def test_cancellation_from_outside_is_passed_on() -> None:
@@ -228,6 +242,48 @@ async def test_wishes_of_a_task_are_followed_wherever_they_are_raised(name: str,
     assert await ran(sync_work if run == "thread" else work, middleware=middleware) == WISHES[name]
 
 
+class Missing(Reject):
+    """It does not call our ``__init__``."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Throttled(Retry):
+    def __init__(self) -> None:
+        pass
+
+
+class Later(Snooze):
+    def __init__(self) -> None:
+        self.delay_s = timedelta(seconds=5)  # type: ignore[assignment]  # what a user may write
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome"),
+    [
+        (Reject(404), Rejected("404")),  # type: ignore[arg-type]  # not every caller runs a type checker
+        (Reject(ValueError("no such image")), Rejected("no such image")),  # type: ignore[arg-type]
+        (Retry(ConnectionError("busy"), after=1), RetryAsked("busy", 1.0)),  # type: ignore[arg-type]
+        (Missing(7), Rejected("7")),
+        (Throttled(), RetryAsked("", None)),
+    ],
+    ids=repr,
+)
+async def test_wish_is_followed_whatever_its_reason_is_made_of(wanted: Exception, outcome: Outcome) -> None:
+    async def work() -> None:
+        raise wanted
+
+    assert await ran(work) == outcome
+
+
+async def test_wish_without_a_usable_time_is_an_error_of_the_task() -> None:
+    async def work() -> None:
+        raise Later
+
+    assert isinstance(error_of(await ran(work)), Later)
+
+
 @pytest.mark.parametrize(
     ("errors", "outcome"),
     [
@@ -261,3 +317,39 @@ async def test_retry_of_a_child_in_a_task_group_is_followed() -> None:
             group.create_task(asyncio.sleep(60))
 
     assert await ran(work) == RetryAsked("busy", None)
+
+
+@pytest.mark.parametrize("run", ["async", "thread"])
+async def test_traceback_begins_in_the_task(run: str) -> None:
+    async def work() -> None:
+        raise ValueError("no")
+
+    def sync_work() -> None:
+        raise ValueError("no")
+
+    error = error_of(await ran(work if run == "async" else sync_work))
+    first = describe(error).traceback.splitlines()[1]
+    assert "test_execute.py" in first
+    assert "work" in first
+
+
+async def test_traceback_begins_in_the_middleware_around_the_task() -> None:
+    async def work() -> None:
+        raise ValueError("no")
+
+    async def wrap(ctx: Context[Any], go: Body) -> Any:
+        return await go()
+
+    lines = describe(error_of(await ran(work, middleware=(wrap,)))).traceback.splitlines()
+    assert ", in wrap" in lines[1]
+    assert [line for line in lines if "execute.py" in line and ", in _function" in line] != []  # ours in between stay
+
+
+async def test_traceback_of_our_frames_alone_is_kept_whole() -> None:
+    async def work() -> None: ...
+
+    def no_coroutine(ctx: Context[Any], go: Body) -> Any:
+        return None  # awaiting it fails in our code
+
+    error = error_of(await ran(work, middleware=(no_coroutine,)))
+    assert "execute.py" in describe(error).traceback

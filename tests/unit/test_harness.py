@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from taskq import Context, Fixed, RetryPolicy, Router, TaskQ, UsageError
+from taskq import Context, Fixed, RetryPolicy, Router, TaskQ, Unroutable, UsageError
 from taskq.lifecycle import AppOpened, JobEnqueued, JobRetried, JobStarted, JobSucceeded, WorkerStarted, WorkerStopped
 from taskq.testing import Harness, context
+from tests.support.waiting import until
 
 
 async def greet_nobody() -> None: ...
@@ -56,6 +57,21 @@ async def test_job_is_run_beside_the_test_and_drain_waits_for_it() -> None:
         await h.drain()
         assert done == [0, 1, 2]
         assert await work.call(7) == 7
+
+
+async def test_app_of_stubs_alone_opens_without_a_worker() -> None:
+    app: TaskQ[Any] = TaskQ("test")
+
+    @app.remote("billing.charge", queue="billing")
+    def charge(amount: int) -> int:
+        raise NotImplementedError
+
+    async with Harness(app) as h:
+        with pytest.raises(Unroutable):
+            await charge.enqueue(1)
+        await h.drain()
+        await h.advance(60)
+        assert [type(event) for event in h.events] == [AppOpened]
 
 
 async def test_drain_returns_after_the_last_event_of_the_last_job() -> None:
@@ -222,8 +238,8 @@ async def test_nothing_is_left_behind() -> None:
     async with Harness(app, state=None) as h:
         await look.with_options(delay=10).enqueue()
         await h.advance(1)
-    assert set(threading.enumerate()) <= threads
     assert asyncio.all_tasks() == tasks
+    await until(lambda: set(threading.enumerate()) <= threads)  # the broker's has said its last word, and is ending
 
 
 # Context.

@@ -9,7 +9,7 @@ import pytest
 
 from taskq import Context, Exponential, Fixed, JobExpired, RetryPolicy, Snooze, TaskQ
 from taskq.testing import Harness, MovableClock
-from tests.support.until import until
+from tests.support.waiting import until
 
 # Time.
 

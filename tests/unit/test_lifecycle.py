@@ -69,6 +69,25 @@ async def test_listener_of_failed_listeners_that_fails_itself_ends_it_there(kind
     assert [type(event) for event in calls] == [JobEnqueued, HookFailed]
 
 
+async def test_listener_that_raises_on_another_thread_is_reported_to_a_coroutine_on_the_loop() -> None:
+    emitter, failed = Emitter(), list[str]()
+    loop = asyncio.get_running_loop()
+
+    def breaks(_: LoopBlocked) -> None:
+        raise LookupError("no")
+
+    async def report(hook: HookFailed) -> None:
+        assert asyncio.get_running_loop() is loop
+        failed.append(str(hook.error))
+
+    emitter.on(LoopBlocked, breaks)
+    emitter.on(HookFailed, report)
+    await asyncio.to_thread(emitter.emit, BLOCKED, loop=loop)
+    await asyncio.sleep(0)
+    await emitter.drain()
+    assert failed == ["no"]
+
+
 async def test_drain_waits_for_coroutine_listeners_and_what_they_emit() -> None:
     emitter, heard = Emitter(), list[Event]()
     go_on = asyncio.Event()

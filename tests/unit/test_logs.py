@@ -6,6 +6,7 @@ import json
 import logging
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +218,14 @@ def test_lines_of_a_tasks_own_log_carry_the_job() -> None:
     assert HumanFormatter(colour=False).format(made).endswith("INFO    half way\n    forged [job 0190]")
     fields = json.loads(JsonFormatter().format(made))
     assert (fields["job_id"], fields["task"], fields["queue"], fields["attempt"]) == ("0190", "resize", "images", 2)
+
+
+def test_own_fields_of_a_log_call_stand_in_the_json_and_replace_none_of_ours() -> None:
+    made = record(logging.INFO, "half way", job_id="0190", rows=3, path=Path("cat.png"))
+    made.__dict__["level"] = "forged"
+    fields = json.loads(JsonFormatter().format(made))
+    assert list(fields) == ["time", "level", "logger", "message", "job_id", "rows", "path"]
+    assert (fields["level"], fields["rows"], fields["path"]) == ("INFO", 3, "cat.png")
 
 
 def test_exception_of_a_log_call_is_in_both_formats() -> None:

@@ -9,7 +9,7 @@ import pytest
 from taskq import BoundCall, BrokerBlocked, EnqueueManyFailed, Job, Router
 from taskq.client.many import IN_FLIGHT, enqueue_many
 from tests.support.fakebroker import Client, FakeBroker
-from tests.support.until import until
+from tests.support.waiting import until
 
 router = Router()
 

@@ -106,6 +106,7 @@ def test_message_that_came_back_too_often_is_not_run_again(redeliveries: int, ru
 def test_foreign_message_on_a_queue_without_a_default_task_says_so() -> None:
     outcome = unusable(checked(foreign(b"hello")))
     assert outcome.reason is DeadReason.UNKNOWN_TASK
+    assert outcome.failure.type == "taskq.UnknownTask"
     assert "default task" in outcome.failure.message
 
 

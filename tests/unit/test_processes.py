@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,7 +18,7 @@ from taskq.tasks.task import SyncTask
 from taskq.worker.child import ProcessTaskError
 from taskq.worker.processes import ProcessDied, Processes
 from tests.support import processtasks as tasks
-from tests.support.until import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,26 @@ async def test_process_whose_job_was_cancelled_during_the_start_is_kept_for_the_
     child = await started(before)
     await until(lambda: processes._idle)  # pyright: ignore[reportPrivateUsage]
     assert await run(processes, tasks.where) == child.pid
+
+
+async def test_process_that_is_being_started_at_the_close_ends_too() -> None:
+    before, closed, started_one = set(multiprocessing.active_children()), threading.Event(), threading.Event()
+
+    class Slow(Processes):
+        def _start(self) -> Any:
+            closed.wait(10)
+            child = super()._start()
+            started_one.set()
+            return child
+
+    processes = Slow()
+    running = asyncio.create_task(run(processes, tasks.add, 1))
+    await asyncio.sleep(0)
+    running.cancel()
+    processes.close()
+    closed.set()
+    await until(started_one.is_set)
+    await until(lambda: set(multiprocessing.active_children()) <= before)
 
 
 async def test_jobs_at_once_have_a_process_each(processes: Processes) -> None:

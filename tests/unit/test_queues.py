@@ -88,6 +88,15 @@ def test_default_task_is_given_as_a_task_or_by_name() -> None:
     assert Queue("rpc", default=fib).default_task == "math.fib"
 
 
+def test_default_that_is_no_task_is_refused() -> None:
+    async def fib(n: int) -> int:
+        return n
+
+    for wrong in (fib, 5):
+        with pytest.raises(DeclarationError, match="give a task or its full name"):
+            Queue("rpc", default=wrong)  # type: ignore[arg-type]  # not every caller runs a type checker
+
+
 def test_reply_queues_have_a_name_of_their_own() -> None:
     assert len({new_reply_queue() for _ in range(1000)}) == 1000
     with pytest.raises(DeclarationError, match="are taken"):

@@ -10,53 +10,14 @@ import pytest
 from taskq import (
     MessageTooLarge,
     PublishUnconfirmed,
-    Queue,
-    Router,
     UsageError,
 )
 from taskq.lifecycle import JobEnqueued
 from taskq.wire import headers as h
 from taskq.wire.job import read_job
-from taskq.wire.message import Message
-from taskq.wire.reply import Reply, Returned
-from tests.support.fakebroker import Client, FakeBroker
-from tests.support.until import until
-
-router = Router()
-router.add_queue(Queue("urgent", max_priority=5, type="classic"))
-
-
-@router.task
-async def double(n: int) -> int:
-    return 2 * n
-
-
-@router.task(queue="urgent")
-async def urgent() -> None: ...
-
-
-@router.remote("billing.charge", queue="billing")
-def charge(amount: int) -> int:
-    raise NotImplementedError
-
-
-@router.task
-async def store(text: str) -> None: ...
-
-
-def twice(message: Message) -> Reply:
-    n = int(message.body.removeprefix(b'{"n":').removesuffix(b"}"))
-    return Returned(str(2 * n).encode())
-
-
-def client(broker: FakeBroker | None = None, **limits: float) -> Client:
-    return Client(router, broker or FakeBroker(), **limits)
-
-
-async def waits_for(made: Client, jobs: int) -> None:
-    await until(lambda: len(made.broker.published) >= jobs)
-    await asyncio.sleep(0)
-
+from taskq.wire.reply import Returned
+from tests.support.calls import charge, client, double, store, twice, urgent, waits_for
+from tests.support.fakebroker import FakeBroker
 
 # Sending.
 
@@ -159,7 +120,7 @@ async def test_own_job_id_is_used_and_awaited_only_once_at_a_time() -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({}, "the call of store has"), ({"headers": {"big": "x" * 17_000}}, "the headers together")],
+    [({}, "the call of store has"), ({"headers": {"big": "x" * 17_000}}, "the header table of the call of store has")],
 )
 async def test_message_that_is_too_large_is_refused_before_anything_is_sent(options: Any, says: str) -> None:
     made = client(max_message_bytes=50_000)

@@ -1,6 +1,7 @@
 """Argument > environment > default, and an error that names each value at fault."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,20 @@ def test_argument_goes_before_the_environment_which_goes_before_the_default(monk
     assert (settings.url, settings.grace, settings.concurrency) == ("memory://", 7.0, 1)
     assert settings.log_format is LogFormat.JSON
     assert not settings.by_default
+
+
+@pytest.mark.parametrize("level", ["debug", "Debug", "DEBUG"])
+def test_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setenv("TASKQ_LOG_LEVEL", level)
+    assert load_settings({}).log_level == "DEBUG"
+    assert load_settings({"log_level": level}).log_level == "DEBUG"
+
+
+def test_duration_may_be_given_as_a_timedelta() -> None:
+    settings = load_settings({"timeout": timedelta(minutes=5), "grace": timedelta(0), "reply_timeout": 2.5})
+    assert (settings.timeout, settings.grace, settings.reply_timeout) == (300.0, 0.0, 2.5)
+    with pytest.raises(UsageError, match="TASKQ_TIMEOUT"):
+        load_settings({"timeout": timedelta(0)})
 
 
 def test_url_given_as_argument_is_not_the_default_even_if_it_is_the_same() -> None:

@@ -86,7 +86,7 @@ def test_dead_letter_and_error_reply_stand_together() -> None:
     reply, letter = settled(Bury(DeadReason.TIMED_OUT, FAILURE), second_attempt(redeliveries=1))
     assert read_reply(reply.message) == Failed("timed-out", FAILURE)
     assert (letter.queue, letter.mandatory) == ("default.dead", True)
-    kept = read_dead_letter(letter.message, "default.dead", "default")
+    kept = read_dead_letter(letter.message, "default")
     assert (kept.job_id, kept.reason, kept.failure) == (JOB_ID, "timed-out", FAILURE)
     assert (kept.attempt, kept.execution, kept.died_at, kept.task) == (2, 5, NOW, "work")
 
@@ -105,7 +105,7 @@ def test_message_that_could_not_be_read_is_kept_as_it_was_and_its_sender_told() 
     reply, letter = replacements(Bury(DeadReason.UNDECODABLE, FAILURE), delivery, None, job_id=job_id, now=NOW)
     assert (reply.queue, reply.message.correlation_id) == ("answers", "1")
     assert (letter.message.body, letter.message.headers["own"]) == (b"\x00\x01", 1)
-    assert read_dead_letter(letter.message, "default.dead", "default").job_id == job_id
+    assert read_dead_letter(letter.message, "default").job_id == job_id
 
 
 def test_reply_to_a_foreign_caller_carries_its_own_correlation_id() -> None:

@@ -1,14 +1,18 @@
-"""A consumer's slots, when several of its claims are on their way at once."""
+"""A consumer's slots, when several of its claims are on their way at once; and who wakes it."""
 
 import asyncio
 import threading
+from pathlib import Path
+
+import pytest
 
 from taskq.broker.sqlite import SqliteBroker
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.operation import Operation
+from taskq.clock import SystemClock
 from taskq.tasks.queues import Queue
 from taskq.testing.clock import MovableClock
-from tests.conformance.stand import Catch, publish, to, turnover
+from tests.conformance.stand import Catch, consuming, publish, to, turnover
 
 
 class SkewedClock(MovableClock):
@@ -66,3 +70,17 @@ async def test_slots_that_one_claim_could_not_fill_are_filled_after_a_later_one_
         gate.opened.set()
         await settling
         await catch.take(3, within_s=5)
+
+
+async def test_a_consumer_is_woken_by_another_broker_and_does_not_wait_for_its_poll(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.broker.sqlite.membership.POLL_S", 3_600.0)
+    url = f"sqlite:///{tmp_path / 'taskq.db'}"
+    async with SqliteBroker(url, clock=SystemClock()) as worker, SqliteBroker(url, clock=SystemClock()) as publisher:
+        await worker.declare([Queue("work")])
+        catch, _ = await consuming(worker, "work")
+        for body in (b"1", b"2", b"3"):
+            await turnover(worker)
+            await publish(publisher, to("work", body))
+            assert await catch.settled() == body

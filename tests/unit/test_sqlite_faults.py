@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from taskq.clock import SystemClock
 from taskq.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed, UsageError
 from taskq.tasks.queues import Queue
 from tests.conformance.stand import TIMEOUT_S, consuming, message, publish, to, turnover
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -45,6 +47,11 @@ class Locked:
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+
+def table(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(query).fetchall()
 
 
 class Script(Operation[Any]):
@@ -128,14 +135,14 @@ async def test_a_publish_that_has_begun_and_does_not_end_is_unconfirmed(broker: 
 
 async def test_the_loop_runs_on_while_the_database_does_not(broker: SqliteBroker, path: Path) -> None:
     with Locked(path):
-        sending = asyncio.ensure_future(broker.publish(to("work"), timeout_s=0.5))
+        sending = asyncio.ensure_future(broker.publish(to("work"), timeout_s=1.0))
         longest, before = 0.0, time.monotonic()
         while not sending.done():
             await asyncio.sleep(0.005)
             longest, before = max(longest, time.monotonic() - before), time.monotonic()
         with pytest.raises(BrokerBlocked):
             await sending
-    assert longest < 0.2
+    assert longest < 0.7  # less than the whole wait, and more than a busy machine takes
 
 
 async def test_on_a_full_disk_publishes_are_blocked_and_settles_wait_for_room(broker: SqliteBroker) -> None:
@@ -214,3 +221,64 @@ async def test_closing_on_a_locked_file_ends(path: Path, monkeypatch: pytest.Mon
     lock.__exit__()
     with pytest.raises(BrokerBlocked, match="closed before"):
         await sending
+
+
+async def test_a_publish_that_has_begun_when_the_broker_closes_is_unconfirmed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.broker.sqlite.broker._CLOSE_S", 0.2)
+    slow = threading.Event()
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as broker:
+        await broker.declare([Queue("work")])
+        holding_up = run(broker, Script(wait_for=slow))
+        sending = asyncio.ensure_future(broker.publish(to("work"), timeout_s=TIMEOUT_S))
+        await asyncio.sleep(0)
+        threading.Timer(0.5, slow.set).start()
+    for each in (holding_up, sending):
+        with pytest.raises(PublishUnconfirmed):
+            await each
+
+
+async def test_a_look_waits_for_nobody_who_writes_and_writes_nothing(broker: SqliteBroker, path: Path) -> None:
+    await publish(broker, to("work", b"1"), to("work", b"2", not_before=time.time() + 0.01))
+    with Locked(path):
+        async with asyncio.timeout(5), SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as onlooker:
+            await onlooker.declare([])
+            sending = asyncio.ensure_future(broker.publish(to("work", b"3"), timeout_s=TIMEOUT_S))
+
+            async def both_are_due() -> bool:
+                return len(await onlooker.inspector.browse("work", limit=9)) == 2
+
+            await eventually(both_are_due, "the second one is due")
+            for each in (onlooker, broker):
+                states = {state.name: state.ready for state in await each.inspector.queues()}
+                assert states == {"next": 0, "next.dead": 0, "work": 2, "work.dead": 0}
+            assert not sending.done()
+            assert table(path, "SELECT count(*) FROM process") == [(1,)]
+            assert table(path, "SELECT count(*) FROM message WHERE ready_at IS NOT NULL") == [(1,)]
+    await sending
+
+
+async def test_a_consumer_that_closes_on_a_locked_file_ends_and_gives_back_later(
+    broker: SqliteBroker, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.broker.sqlite.consumer._CLOSE_S", 0.2)
+    await publish(broker, to("work"))
+    catch, consumer = await consuming(broker, "work")
+    await catch.next()
+    with Locked(path):
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                await consumer.close()
+    other, _ = await consuming(broker, "work")
+    assert (await other.next()).redeliveries == 1
+
+
+async def test_a_row_that_was_rolled_back_is_nobodys(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    async with SqliteBroker(url, clock=SystemClock()) as first, SqliteBroker(url, clock=SystemClock()) as second:
+        with pytest.raises(sqlite3.Error):
+            await run(first, Script("INSERT INTO nowhere VALUES (1)"))  # its row goes with it
+        await second.declare([Queue("work")])
+        await first.declare([Queue("work")])
+        assert len(table(path, "SELECT id FROM process")) == 2

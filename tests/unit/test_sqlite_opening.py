@@ -33,6 +33,12 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    error = await error_of_opening(tmp_path / ("long" * 100))
+    assert isinstance(error, BrokerUnreachable)
+    assert "File name too long; choose another place" in str(error)
+
+
 async def test_a_folder_instead_of_a_file_is_refused(tmp_path: Path) -> None:
     assert "is a folder" in str(await error_of_opening(tmp_path))
 
@@ -89,11 +95,12 @@ async def test_a_new_file_that_somebody_has_locked_is_unreachable_within_the_tim
 
 
 async def test_many_brokers_may_make_the_file_at_once(tmp_path: Path) -> None:
-    async def use() -> None:
-        async with SqliteBroker(f"sqlite:///{tmp_path / 'taskq.db'}", clock=SystemClock()) as broker:
+    async def use(number: int) -> None:
+        async with SqliteBroker(f"sqlite:///{tmp_path / f'{number}.db'}", clock=SystemClock()) as broker:
             await broker.declare([Queue("work")])
 
-    await asyncio.gather(*[use() for _ in range(8)])
+    for number in range(10):
+        await asyncio.gather(*[use(number) for _ in range(8)])
 
 
 @pytest.fixture
@@ -137,6 +144,13 @@ def test_a_folder_that_may_not_be_written_is_access_refused(open_to_others: Path
     refusal = refusal_without_privileges(open_to_others / "taskq.db")
     open_to_others.chmod(0o755)
     assert "the folder may not be written; give this user the right" in refusal
+
+
+def test_a_folder_that_may_not_be_entered_is_access_refused(open_to_others: Path) -> None:
+    inner = open_to_others / "closed" / "inner"
+    inner.mkdir(parents=True)
+    inner.parent.chmod(0o700)
+    assert "may not be entered; give this user the right" in refusal_without_privileges(inner / "taskq.db")
 
 
 def test_a_file_that_may_not_be_written_is_access_refused(open_to_others: Path) -> None:

@@ -56,6 +56,21 @@ def test_a_process_that_ended_is_gone_also_before_its_parent_asks(sleeper: "subp
     assert process.is_gone()
 
 
+def test_where_there_is_no_proc_or_it_hides_others_a_signal_tells_who_lives(
+    sleeper: "subprocess.Popen[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.broker.sqlite.process._PROC", tmp_path)
+    other = dataclasses.replace(this_process(), pid=sleeper.pid)
+    assert (other.start_time, other.boot_id, other.pid_namespace) == (None, "", "")
+    assert not other.is_gone()
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "stat").touch()
+    assert not other.is_gone()
+    sleeper.kill()
+    sleeper.wait()
+    assert other.is_gone()
+
+
 def test_only_processes_of_one_boot_and_namespace_see_each_other() -> None:
     me = this_process()
     assert me.is_seen_from(me)
@@ -90,7 +105,11 @@ async def test_a_lock_longer_than_the_lease_makes_nobody_dead(url: str) -> None:
         db.execute("BEGIN IMMEDIATE")
         time.sleep(2.0)
         db.close()
-        await asyncio.sleep(0.8)  # time for a wrong sweep
+
+        async def renewed() -> bool:
+            return await rows(first, f"process WHERE lease_until > {time.monotonic()}") == 2
+
+        await eventually(renewed, "both have a lease again; who swept the other would have done it by now")
         assert [(await delivery.settle()).value for delivery in deliveries] == ["done", "done"]
 
 
@@ -125,6 +144,20 @@ async def test_a_process_of_another_boot_is_dead(url: str) -> None:
         await broker.declare([Queue("work")])
         db = sqlite3.connect(broker.label.removeprefix("sqlite:///"), isolation_level=None, timeout=5)
         db.execute("INSERT INTO process VALUES (NULL, 1, 1, 'before', '', 1e300, 0)")
+        db.close()
+
+        async def alone() -> bool:
+            return await rows(broker, "process") == 1
+
+        await eventually(alone, "the process of the earlier boot is gone")
+
+
+async def test_a_lease_longer_than_any_is_of_an_earlier_boot_that_the_system_does_not_tell(url: str) -> None:
+    async with SqliteBroker(url, clock=SystemClock(), lease_s=1.0) as broker:
+        await broker.declare([Queue("work")])
+        db = sqlite3.connect(broker.label.removeprefix("sqlite:///"), isolation_level=None, timeout=5)
+        values = (os.getpid(), this_process().boot_id, time.monotonic() + 86_400)
+        db.execute("INSERT INTO process VALUES (NULL, ?, 1, ?, 'unseen', ?, 0)", values)
         db.close()
 
         async def alone() -> bool:

@@ -13,7 +13,7 @@ import pytest
 from taskq.clock import SystemClock
 from taskq.lifecycle import ChildExited, Emitter
 from taskq.worker.supervisor import Supervisor, SupervisorOptions
-from tests.support.until import until
+from tests.support.waiting import until
 
 # Each child writes its pid into a file of its own when it listens to signals.
 START = """

@@ -6,7 +6,7 @@ import time
 
 from taskq.lifecycle import Emitter, LoopBlocked
 from taskq.worker.watchdog import Watchdog
-from tests.support.until import until
+from tests.support.waiting import until
 
 BLOCKED_S = 0.4  # above the loop's stamps, which are 0.25 s apart
 

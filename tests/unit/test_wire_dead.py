@@ -11,7 +11,7 @@ from taskq.wire.dead import DeadReason, new_dead_letter, read_dead_letter, reviv
 from taskq.wire.failure import Failure
 from taskq.wire.ids import derived_job_id
 from taskq.wire.job import job_id_of, new_job, read_job
-from taskq.wire.message import Message
+from taskq.wire.message import Message, check_size
 from tests.unit.test_wire_job import NOW, hostile_messages
 
 FAILURE = Failure("ValueError", "no such\nurl", "Traceback …")
@@ -33,7 +33,7 @@ def test_dead_letter_keeps_the_message_and_says_why_and_when_it_died() -> None:
     letter = bury(JOB)
     assert letter.message_id != JOB.message_id
     assert replace(letter, message_id=JOB.message_id, headers=JOB.headers) == JOB
-    read = read_dead_letter(letter, "images.dead", "images")
+    read = read_dead_letter(letter, "images")
     assert read.message is letter
     assert (read.job_id, read.task, read.queue, read.reason) == ("j1", "resize", "images", "failed")
     assert read.failure == FAILURE
@@ -47,11 +47,11 @@ def test_dead_letter_keeps_the_message_and_says_why_and_when_it_died() -> None:
 def test_reason_travels_as_its_word(reason: DeadReason) -> None:
     letter = bury(JOB, reason=reason)
     assert type(letter.headers[h.DEAD_REASON]) is str
-    assert read_dead_letter(letter, "images.dead", "images").reason == reason
+    assert read_dead_letter(letter, "images").reason == reason
 
 
 def test_revived_job_starts_again_at_attempt_one_without_expiry() -> None:
-    message = revived(read_dead_letter(bury(JOB), "images.dead", "images"))
+    message = revived(read_dead_letter(bury(JOB), "images"))
     job = read_job(message, "images")
     assert (job.job_id, job.task, job.attempt, job.execution) == ("j1", "resize", 1, 5)
     assert (job.deadline, job.enqueued_at) == (None, NOW)
@@ -66,7 +66,7 @@ def test_revived_job_starts_again_at_attempt_one_without_expiry() -> None:
 def test_job_may_die_and_come_back_many_times() -> None:
     message = JOB
     for deaths in range(1, 6):
-        message = revived(read_dead_letter(bury(message, execution=deaths), "images.dead", "images"))
+        message = revived(read_dead_letter(bury(message, execution=deaths), "images"))
         job = read_job(message, "images")
         assert (job.job_id, job.attempt, job.execution) == ("j1", 1, deaths + 1)
     assert set(message.headers) == (set(JOB.headers) | {h.ERROR, h.JOB_ID}) - {h.ETA, h.DEADLINE}
@@ -77,7 +77,7 @@ def test_job_may_die_and_come_back_many_times() -> None:
 
 def test_letter_that_the_broker_moved_died_of_the_delivery_limit() -> None:
     moved = replace(JOB, headers=JOB.headers | {"x-death": [{"reason": "delivery_limit"}], "x-delivery-count": 20})
-    read = read_dead_letter(moved, "images.dead", "images")
+    read = read_dead_letter(moved, "images")
     assert (read.reason, read.failure, read.died_at) == ("delivery-limit", Failure("", "", ""), None)
     message = revived(read)
     assert not {name for name in message.headers if name.startswith("x-d")}
@@ -88,7 +88,7 @@ def test_letter_that_the_broker_moved_died_of_the_delivery_limit() -> None:
 def test_foreign_message_keeps_its_job_id_through_death_and_revival() -> None:
     foreign = Message(body=b"30", message_id="m1", correlation_id="1", reply_to="amq.gen-x")
     for letter in (foreign, bury(foreign), bury(foreign, job_id=derived_job_id("m1"))):
-        read = read_dead_letter(letter, "rpc.dead", "rpc")
+        read = read_dead_letter(letter, "rpc")
         message = revived(read)
         assert read.job_id == read_job(message, "rpc").job_id == derived_job_id("m1")
         assert message.correlation_id == "1"
@@ -97,17 +97,17 @@ def test_foreign_message_keeps_its_job_id_through_death_and_revival() -> None:
 
 def test_foreign_message_without_ids_is_named_by_its_record() -> None:
     letter = bury(Message(body=b"\xff", message_id=""), job_id="new-1")
-    assert read_dead_letter(letter, "rpc.dead", "rpc").job_id == "new-1"
+    assert read_dead_letter(letter, "rpc").job_id == "new-1"
 
 
 @given(message=hostile_messages)
 def test_any_message_can_be_buried_shown_and_put_back(message: Message) -> None:
-    shown = read_dead_letter(message, "q.dead", "q")
+    shown = read_dead_letter(message, "q")
     assert shown.job_id
     assert revived(shown).headers[h.JOB_ID] == shown.job_id
     letter = bury(message, job_id="j9")
     assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
-    again = read_dead_letter(letter, "q.dead", "q")
+    again = read_dead_letter(letter, "q")
     assert (again.job_id, again.attempt, again.execution, again.failure) == ("j9", 3, 4, FAILURE)
     assert again.message.body == message.body
 
@@ -131,9 +131,37 @@ def test_headers_that_leave_no_room_for_the_record_give_way_to_it(headers: dict[
     failure = Failure("é" * 9_999, "é" * 99_999, "é" * 99_999)
     letter = bury(replace(JOB, headers=JOB.headers | headers), failure=failure)
     assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
-    read = read_dead_letter(letter, "images.dead", "images")
+    read = read_dead_letter(letter, "images")
     assert (read.job_id, read.reason, read.failure) == ("j1", "failed", failure.fitted())
     assert read.enqueued_at == NOW
+
+
+def test_largest_headers_of_a_caller_stay_whatever_the_error_and_come_back_with_the_job() -> None:
+    job = new_job(
+        task="resize", job_id="j" * 128, queue="q" * 180, body=b"{}", now=NOW, deadline=NOW + 60, headers={"own": ""}
+    )  # fmt: skip
+    own = "x" * (h.LARGEST_SENT - h.size_of(job.headers))
+    job = replace(job, headers=job.headers | {"own": own})
+    check_size(job, 10**6, "it")
+    last = read_job(job, "q" * 180).copy(attempt=3, execution=2**40, eta=NOW + 9, error="é" * 9_999)
+    assert h.size_of(last.headers) <= h.LARGEST_HEADERS
+    failure = Failure("é" * 9_999, "é" * 9_999, "é" * 99_999)
+    letter = bury(last, queue="q" * 180, execution=2**40, failure=failure)
+    assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
+    read = read_dead_letter(letter, "q" * 180)
+    assert letter.headers["own"] == own
+    assert len(read.failure.message.encode()) >= 400
+    assert revived(read).headers["own"] == own
+
+
+def test_traceback_gives_way_before_the_message() -> None:
+    letter = bury(
+        replace(JOB, headers=JOB.headers | {"own": "x" * 9_000}), failure=Failure("E", "m" * 1_000, "t" * 8_000)
+    )
+    failure = read_dead_letter(letter, "images").failure
+    assert failure.message == "m" * 1_000
+    assert 4_000 < len(failure.traceback.encode()) < 8_000
+    assert h.size_of(letter.headers) == h.LARGEST_HEADERS
 
 
 def test_failure_is_cut_to_the_budgets_of_the_wire() -> None:

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from taskq import TaskFailed
+from taskq import BrokerBlocked, TaskFailed
+from taskq.broker.protocol import Consumer
 from taskq.lifecycle import (
     ExecutionEnded,
     JobHandedBack,
@@ -18,7 +20,7 @@ from taskq.lifecycle import (
 )
 from taskq.worker.worker import WorkerReport
 from tests.support.shop import Shop, working
-from tests.support.until import until
+from tests.support.waiting import until
 
 # Ends.
 
@@ -156,6 +158,9 @@ async def test_coroutine_that_swallows_its_end_does_not_hold_the_exit_and_its_jo
             worker.stop("SIGTERM")
             assert (await running).left_behind == 1
         assert (await shop.states())["default"] == (1, 0)
+        (message,) = await shop.app.connection.broker.inspector.browse("default", limit=2)
+        assert message.headers["taskq-execution"] == 2  # a hand-back, which counts no death
+        assert [type(e) for e in shop.events if isinstance(e, ExecutionEnded)] == [JobHandedBack]
         shop.go_on.set()
         await until(lambda: worker.running == 0)
         assert (await shop.states())["default"] == (1, 0)
@@ -236,3 +241,31 @@ async def test_lifespan_ends_after_the_last_job() -> None:
         await shop.app.enqueue_many(shop.quick.bind(n) for n in range(5))
         await shop.app.worker(burst=True).run()
     assert order == ["enter", "exit after 5"]
+
+
+async def test_jobs_of_the_first_queue_go_back_when_a_second_queue_cannot_be_consumed() -> None:
+    shop = Shop()
+
+    @shop.app.task(queue="second")
+    async def other() -> None: ...
+
+    async with shop.app:
+        await shop.slow.enqueue(1)
+        broker = shop.app.connection.broker
+        consume = broker.consume
+
+        async def consume_first_only(queue: str, **options: Any) -> Consumer:
+            if queue == "second":
+                await until(lambda: shop.begun)
+                raise BrokerBlocked("locked")
+            return await consume(queue, **options)
+
+        broker.consume = consume_first_only  # type: ignore[method-assign]
+        worker = shop.app.worker(grace=60)
+        with pytest.raises(BrokerBlocked):
+            await worker.run()
+        assert worker.running == 0
+        assert shop.kinds(ExecutionEnded) == [JobHandedBack]
+        assert (await shop.states())["default"] == (1, 0)
+    (stopping,) = [e for e in shop.events if isinstance(e, WorkerStopping)]
+    assert (stopping.reason, stopping.running, stopping.grace_s) == ("it failed: BrokerBlocked('locked')", 1, 0.0)

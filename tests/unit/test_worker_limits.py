@@ -22,7 +22,7 @@ from taskq.tasks.options import RESERVED_PREFIX
 from taskq.worker.watchdog import Watchdog
 from taskq.worker.worker import WorkerReport
 from tests.support.shop import Shop, working
-from tests.support.until import until
+from tests.support.waiting import until
 
 # Limits and bursts.
 

@@ -27,6 +27,7 @@ from taskq.broker.sqlite.subscribing import Subscribe, Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.clock import Clock
 from taskq.errors import BrokerError, UsageError
+from taskq.lifecycle import Event
 from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
@@ -49,7 +50,7 @@ class SqliteBroker:
         clock: Clock,
         app_name: str = "taskq",
         lease_s: float = 15.0,
-        emit: Callable[[object], None] | None = None,
+        emit: Callable[[Event], None] | None = None,
         connect_timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self._location = read_location(url)
@@ -97,7 +98,9 @@ class SqliteBroker:
 
     async def declare(self, queues: Iterable[Queue]) -> None:
         """Make these queues and their dead-letter queues exist; see the protocol."""
-        await self._open().submitter.submit(Declare(list(queues)), timeout_s=_TIMEOUT_S)
+        session = self._open()
+        if wanted := list(queues):
+            await session.submitter.submit(Declare(wanted), timeout_s=_TIMEOUT_S)
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
         """Start to publish; see the protocol. A publish whose wait is cancelled is withdrawn if it has not begun."""
@@ -111,7 +114,7 @@ class SqliteBroker:
         if prefetch < 1:
             raise UsageError(f"prefetch must be at least 1, not {prefetch}")
         consumer = SqliteConsumer(session, queue, prefetch, deliver)
-        await self._sit(session, consumer.subscription)
+        await self._subscribe(session, consumer.subscription)
         session.consumers.add(consumer)
         consumer.poke()
         return consumer
@@ -120,7 +123,7 @@ class SqliteBroker:
         """Open a reply queue of this process; see the protocol."""
         session = self._open()
         inbox = SqliteInbox(session, receive)
-        await self._sit(session, inbox.subscription)
+        await self._subscribe(session, inbox.subscription)
         session.inboxes.add(inbox)
         return inbox
 
@@ -129,7 +132,7 @@ class SqliteBroker:
         """Looks at queues."""
         return SqliteInspector(self._open())
 
-    async def _sit(self, session: Session, subscription: Subscription) -> None:
+    async def _subscribe(self, session: Session, subscription: Subscription) -> None:
         try:
             await session.submitter.submit(Subscribe(session.membership, subscription), timeout_s=_TIMEOUT_S)
         except BaseException:  # also a wait that was cancelled: nobody would ever close this subscription

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from taskq.broker.sqlite.batch import Batch
 
-# Timers end where they should up to a rounding of floating-point numbers.
-_ROUNDING_S = 1e-6
+ROUNDING_S = 1e-6
+"""Timers end where they should up to a rounding of floating-point numbers."""
 
 _PROMOTE = """
 UPDATE message SET ready_at = NULL
@@ -62,7 +62,7 @@ def take_out(batch: Batch, queue: int, limit: int, now: float) -> list[Row]:
 def promote(batch: Batch, queue: int, now: float) -> None:
     """Make ready what is due."""
     batch.write()
-    batch.db.execute(_PROMOTE, (queue, now + _ROUNDING_S))
+    batch.db.execute(_PROMOTE, (queue, now + ROUNDING_S))
 
 
 def next_due(batch: Batch, queue: int) -> float | None:

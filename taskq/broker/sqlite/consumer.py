@@ -22,6 +22,8 @@ from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
 
+_CLOSE_S = 2.0  # how long closing waits for a database that others have locked
+
 
 class SqliteConsumer:
     """Implements :class:`taskq.broker.protocol.Consumer`."""
@@ -36,6 +38,7 @@ class SqliteConsumer:
         self._poked = False
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
+        self._close_until = 0.0
         self._timer = DueTimer(session.clock, self.poke)
         self.subscription = Subscription(queue, prefetch, asyncio.get_running_loop(), self.poke)
 
@@ -54,10 +57,15 @@ class SqliteConsumer:
         await self._timer.close()
 
     async def close(self) -> None:
-        """Stop, and give back what is not settled."""
+        """Stop, and give back what is not settled. On a file that stays locked, that goes on behind our back."""
+        loop = asyncio.get_running_loop()
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
-        await asyncio.shield(self._closing)
+            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+        try:
+            async with asyncio.timeout_at(self._close_until):
+                await asyncio.shield(self._closing)
+        except TimeoutError:
+            pass
 
     async def _close(self) -> None:
         await self.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ from taskq.errors import AccessRefused, BrokerUnreachable
 APPLICATION_ID = 0x7461736B  # "task"
 SCHEMA_VERSION = 1
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables, RETURNING
+_PAUSE_S = 0.01
 _STATEMENTS = 256  # prepared statements that a connection keeps
 
 
@@ -30,10 +32,14 @@ def open_database(location: Location, timeout_s: float) -> sqlite3.Connection:
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise BrokerUnreachable(f"SQLite {sqlite3.sqlite_version} is too old; taskq needs 3.37 or newer")
-    if location.path is not None:
-        _check_place(location.path, location.label)
     try:
+        if location.path is not None:
+            _check_place(location.path, location.label)
         return _opened(location, timeout_s)
+    except PermissionError as error:
+        raise AccessRefused(f"{location.label}: a folder on the way may not be entered; {PERMISSIONS}") from error
+    except OSError as error:  # a name too long, a loop of links
+        raise BrokerUnreachable(f"{location.label}: {error.strerror}; choose another place with TASKQ_URL") from error
     except sqlite3.Error as error:
         fault = fault_of(error) or Fault.BROKEN
         if fault is Fault.REFUSED:
@@ -54,18 +60,18 @@ def _check_place(path: Path, label: str) -> None:
 
 def _opened(location: Location, timeout_s: float) -> sqlite3.Connection:
     if location.path is None:
-        return _prepared(_connect(":memory:", timeout_s), location.label)
+        return _prepared(_connect(":memory:", timeout_s), location.label, timeout_s)
     uri = location.path.as_uri()
     if location.path.exists() and location.path.stat().st_size:
         _check_before_writing(uri, location.label)
-    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location.label)
+    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location.label, timeout_s)
 
 
 def _check_before_writing(uri: str, label: str) -> None:
     """Look at the file through a connection that cannot write, since closing one that can may already change it."""
     db = _connect(f"{uri}?mode=ro", 1.0)
     try:
-        _is_ours(db, label)
+        _was_ours(db, label)
     except sqlite3.OperationalError:
         pass  # a read-only connection cannot finish what a crash left behind; the check is made again later
     finally:
@@ -83,11 +89,11 @@ def _connect(name: str, timeout_s: float) -> sqlite3.Connection:
     )
 
 
-def _prepared(db: sqlite3.Connection, label: str) -> sqlite3.Connection:
+def _prepared(db: sqlite3.Connection, label: str, timeout_s: float) -> sqlite3.Connection:
     try:
-        if not _is_ours(db, label):
+        if not _was_ours(db, label):
             _create(db, label)
-        db.execute("PRAGMA journal_mode = WAL").fetchone()
+        _switch_to_wal(db, timeout_s)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA temp_store = MEMORY")
@@ -96,6 +102,29 @@ def _prepared(db: sqlite3.Connection, label: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _switch_to_wal(db: sqlite3.Connection, timeout_s: float) -> None:
+    """Repeat it while others are at it: SQLite does not wait for two that switch at once."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if fault_of(error) is not Fault.LOCKED or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE_S)
+
+
+def _was_ours(db: sqlite3.Connection, label: str) -> bool:
+    """Ask :func:`_is_ours` at one moment, since another process may be making the file."""
+    db.execute("BEGIN")
+    try:
+        return _is_ours(db, label)
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _is_ours(db: sqlite3.Connection, label: str) -> bool:

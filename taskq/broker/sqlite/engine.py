@@ -2,7 +2,8 @@
 
 Theory of operation. Operations wait in one list, in the order of their submission. The thread first gets the lock
 of the database (``BEGIN IMMEDIATE``) and only then takes the list: what arrived while it waited for the lock, or for
-the last commit to reach the disk, shares the next commit. So the batch grows with the load by itself.
+the last commit to reach the disk, shares the next commit. So the batch grows with the load by itself. Looks come after
+the commit of the batch that they are in, or alone when others have the lock: they hold none, however much they count.
 
 An operation's own error (a :class:`TaskqError`, raised before it writes) is its own result. An error of the database
 rolls the whole batch back. What it means is told by :mod:`~taskq.broker.sqlite.faults`: a lock is waited for; while
@@ -53,7 +54,7 @@ class Engine:
         self._waiting: list[AnyOperation] = []
         self._closing = False
         self._lock_wait_s = _FIRST_WAIT_S
-        self._needed = False  # a transaction for the membership alone
+        self._needed: bool = False  # a transaction for the membership alone
         self._thread = threading.Thread(target=self._live, name=f"taskq {location.label}", daemon=True)
         self._thread.start()
 
@@ -112,18 +113,31 @@ class Engine:
                 return True
 
     def _work(self, db: sqlite3.Connection) -> None:
-        try:
-            db.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            if fault_of(error) is Fault.LOCKED:
-                self._wait_for_lock(error)  # nothing has started: it can still be withdrawn
-            else:
-                self._needed = False
-                self._wait_for_room(self._refused(self._taken(), error))
-            return
-        self._needed = False
-        self._lock_wait_s = _FIRST_WAIT_S
-        taken = self._taken()
+        if self._must_write():
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if fault_of(error) is Fault.LOCKED:
+                    self._look(db, self._taken(looks_only=True))
+                    self._wait_for_lock(error)  # the others have not started: they can still be withdrawn
+                else:
+                    self._needed = False
+                    self._wait_for_room(self._refused(self._taken(), error))
+                return
+            self._needed = False
+            self._lock_wait_s = _FIRST_WAIT_S
+            taken = self._taken()
+            self._write(db, [operation for operation in taken if not operation.looks])
+        else:
+            taken = self._taken()
+        self._look(db, [operation for operation in taken if operation.looks])
+
+    def _must_write(self) -> bool:
+        with self._lock:
+            return self._needed or not all(operation.looks for operation in self._waiting)
+
+    def _write(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
+        """Run a batch in the open transaction; after an error that only some of it may have made, each alone."""
         try:
             self._transact(db, taken)
         except Exception as error:
@@ -131,6 +145,23 @@ class Engine:
                 self._one_by_one(db, taken)
             else:
                 self._wait_for_room(self._refused(taken, error))
+
+    def _look(self, db: sqlite3.Connection, looks: list[AnyOperation]) -> None:
+        waits: list[AnyOperation] = []
+        for operation in looks:
+            try:
+                db.execute("BEGIN")
+                try:
+                    call = _resolving(operation, operation.run(Batch(db)))
+                finally:
+                    db.execute("ROLLBACK")
+            except TaskqError as error:
+                call = _failing(operation, error)
+            except Exception as error:
+                waits += self._refused([operation], error)
+                continue
+            self._tell([(operation.loop, call)])
+        self._wait_for_room(waits)
 
     def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
         """Run each alone, after an error that perhaps only some of them make."""
@@ -146,9 +177,10 @@ class Engine:
                 waits += self._refused([operation], error)
         self._wait_for_room(waits)
 
-    def _taken(self) -> list[AnyOperation]:
+    def _taken(self, *, looks_only: bool = False) -> list[AnyOperation]:
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting = [operation for operation in self._waiting if operation.looks or not looks_only]
+            self._waiting = [operation for operation in self._waiting if looks_only and not operation.looks]
             taken = [operation for operation in waiting if operation.patient or not operation.future.done()]
             for operation in taken:
                 operation.started = True
@@ -176,6 +208,7 @@ class Engine:
             wake = self._membership.leave(batch)
             db.execute("COMMIT")
         except BaseException:
+            self._membership.rolled_back()
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise

@@ -1,10 +1,10 @@
-"""The operations of the inspector."""
+"""The operations of the inspector. All but the rework only look, so that they never wait for who writes."""
 
 from __future__ import annotations
 
 from taskq.broker.protocol import QueueState
-from taskq.broker.sqlite import claiming
 from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.claiming import ROUNDING_S
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.packing import PackedMessage
 from taskq.clock import Clock
@@ -24,9 +24,15 @@ FROM queue q WHERE q.kind != 'reply' ORDER BY q.name
 """
 _UNSETTLED = "SELECT queue, count(*) FROM message WHERE claim IS NOT NULL GROUP BY queue"
 _LAST = "SELECT max(id) FROM message"
+# The ids are sorted first, without the messages.
 _PAGE = """
-SELECT id, properties, body FROM message
-WHERE queue = ? AND claim IS NULL AND ready_at IS NULL AND id > ? AND id <= ? ORDER BY id LIMIT ?
+SELECT m.id, m.properties, m.body FROM message m JOIN (
+  SELECT id FROM message WHERE queue = ?1 AND claim IS NULL AND ready_at IS NULL AND id > ?3 AND id <= ?4
+  UNION ALL
+  SELECT id FROM message WHERE queue = ?1 AND claim IS NULL AND ready_at IS NOT NULL AND ready_at <= ?2
+                           AND id > ?3 AND id <= ?4
+  ORDER BY id LIMIT ?5
+) USING (id) ORDER BY id
 """
 _REMOVE = "DELETE FROM message WHERE id = ? AND claim IS NULL"
 
@@ -37,6 +43,8 @@ LAST_ID = 2**63 - 1
 class States(Operation[list[QueueState]]):
     """Count what is in each queue. A message that is due counts as ready."""
 
+    looks = True
+
     @property
     def what(self) -> str:
         return "a look at the queues"
@@ -45,16 +53,17 @@ class States(Operation[list[QueueState]]):
         self._clock = clock
 
     def run(self, batch: Batch) -> list[QueueState]:
-        batch.write()
         unsettled: dict[int, int] = dict(batch.db.execute(_UNSETTLED).fetchall())
         return [
             QueueState(name, ready + due, unsettled.get(queue, 0), delayed, consumers)
-            for name, ready, due, delayed, consumers, queue in batch.db.execute(_STATES, (self._clock.now(),))
+            for name, ready, due, delayed, consumers, queue in batch.db.execute(_STATES, (_due(self._clock),))
         ]
 
 
 class Page(Operation[list[PageRow]]):
     """Read messages that are ready, the oldest first. Raises :class:`Unroutable`."""
+
+    looks = True
 
     @property
     def what(self) -> str:
@@ -69,19 +78,19 @@ class Page(Operation[list[PageRow]]):
         route = batch.route(self._queue)
         if route is None:
             raise Unroutable(self._queue)
-        claiming.promote(batch, route.queue, self._clock.now())
-        return batch.db.execute(_PAGE, (route.queue, *self._range)).fetchall()
+        return batch.db.execute(_PAGE, (route.queue, _due(self._clock), *self._range)).fetchall()
 
 
 class LastId(Operation[int]):
     """Return the id of the newest message."""
+
+    looks = True
 
     @property
     def what(self) -> str:
         return "a look at the queues"
 
     def run(self, batch: Batch) -> int:
-        batch.write()
         return int(batch.db.execute(_LAST).fetchone()[0] or 0)
 
 
@@ -103,3 +112,8 @@ class Rework(Operation[bool]):
         for packed in self._packed_messages:
             batch.put(packed)
         return True
+
+
+def _due(clock: Clock) -> float:
+    """Return until when a message counts as due."""
+    return clock.now() + ROUNDING_S

@@ -59,7 +59,7 @@ class Membership:
 
     def __init__(self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None) -> None:
         self.wakeups = wakeups
-        self.row = 0
+        self.row = self._stored_row = 0
         self._me = me
         self._clock = clock
         self._lease_s = lease_s
@@ -71,7 +71,7 @@ class Membership:
         self._left = False
         self._sweep_now = False
 
-    # Seats.
+    # Subscriptions.
 
     def add(self, subscription: Subscription) -> None:
         """Poke ``subscription`` from now on, and keep its row."""
@@ -86,19 +86,20 @@ class Membership:
             self._subscriptions.pop(subscription.queue, None)
 
     def wake(self, queue: int) -> None:
-        """Poke the subscriptions at ``queue``; called on the loop, for a database that has one loop only."""
+        """Poke the subscriptions to ``queue``; called on the loop, for a database that has one loop only."""
         for subscription in self._subscriptions.get(queue, ()):
             subscription.poke()
 
     # In each transaction.
 
     def enter(self, batch: Batch) -> None:
-        """Make sure of our row and lease, and remove_process whom the last sweep found dead."""
+        """Make sure of our row and lease, and remove those whom the last sweep found dead."""
         now = self._clock.monotonic()
         row = batch.db.execute(_LEASE, (self.row,)).fetchone()
         if row is None:
             self._register(batch, now)
         else:
+            self._stored_row = self.row
             # From what is stored, and not from what this transaction is about to store: it may be rolled back.
             self._renew_at = row[0] - self._lease_s * _RENEW_BEFORE
             if now >= self._renew_at:
@@ -107,6 +108,10 @@ class Membership:
             self._sweep_now = False
             for process in self._sweeper.dead(batch.db, self.row, now):
                 remove_process(batch, process)
+
+    def rolled_back(self) -> None:
+        """Forget a row that was made in vain: another process may get its number."""
+        self.row = self._stored_row
 
     def leave(self, batch: Batch) -> Wake:
         """Return whom to wake when the transaction is stored."""
@@ -144,7 +149,11 @@ class Membership:
         if now >= self._next_poll:
             self._next_poll = now + POLL_S
             self._poll()
-        return (self._sweep_now or now >= self._renew_at) and not self._left
+        return (self._sweep_now or self._is_lease_due(now)) and not self._left
+
+    def _is_lease_due(self, now: float) -> bool:
+        # without a subscription nothing is ours that a lease could keep: who only publishes or looks needs no row
+        return bool(self._subscriptions) and now >= self._renew_at
 
     def _poll(self) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
@@ -160,8 +169,9 @@ class Membership:
         lease_until = now + self._lease_s * _FIRST_LOOK
         values = (me.pid, me.start_time, me.boot_id, me.pid_namespace, lease_until, port)
         self.row = batch.db.execute(_REGISTER, values).lastrowid or 0
-        subscriptions = [subscription for at in self._subscriptions.values() for subscription in at]
-        self._subscriptions.clear()
+        subscriptions = [subscription for of_queue in self._subscriptions.values() for subscription in of_queue]
         for subscription in subscriptions:
             subscription.insert(batch, self.row)
+        self._subscriptions = {}  # the queue of an inbox is another one now
+        for subscription in subscriptions:
             self.add(subscription)

@@ -21,6 +21,9 @@ class Operation(Generic[R]):
     patient = False
     """Whether it goes on trying while the database cannot be written; nobody's deadline depends on it."""
 
+    looks = False
+    """Whether it only reads. It sees what was handed over before it, and waits for nobody who writes."""
+
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
     ended: Callable[[Operation[R]], None]

@@ -8,19 +8,8 @@ from typing import Any
 
 from taskq.broker.protocol import Outgoing
 from taskq.errors import UsageError
-from taskq.wire.message import Message
+from taskq.wire.message import PROPERTIES, Message
 
-_PROPERTIES = (
-    "message_id",
-    "type",
-    "correlation_id",
-    "reply_to",
-    "content_type",
-    "content_encoding",
-    "timestamp",
-    "app_id",
-    "priority",
-)
 _write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -61,7 +50,7 @@ def unpack(properties: str, body: bytes) -> Message:
 
 def _properties(message: Message) -> str:
     fields: dict[str, object] = {}
-    for name in _PROPERTIES:
+    for name in PROPERTIES:
         value = getattr(message, name)
         if value is not None:
             fields[name] = value

@@ -28,8 +28,9 @@ class Process:
         """Say whether a process that can be seen from here has ended. Its pid may belong to another one by now."""
         if _PROC.joinpath("self", "stat").exists():
             stat = _stat(self.pid)
-            return stat is None or stat[_STATE] in _DEAD_STATES or self.start_time != int(stat[_START_TIME])
-        try:
+            if stat is not None:
+                return stat[_STATE] in _DEAD_STATES or self.start_time != int(stat[_START_TIME])
+        try:  # no /proc, or one that hides the processes of other users
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True

@@ -14,18 +14,18 @@ class Publish(Operation[None]):
     """Store one message."""
 
     def __init__(self, packed: PackedMessage, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
-        self._parcel = packed
+        self._packed = packed
         self._dropped = dropped
         self._is_dropped = False
 
     @property
     def what(self) -> str:
-        return f"a publish to queue {self._parcel.queue!r}"
+        return f"a publish to queue {self._packed.queue!r}"
 
     def run(self, batch: Batch) -> None:
-        self._is_dropped = not batch.put(self._parcel)
+        self._is_dropped = not batch.put(self._packed)
 
     def resolve(self, result: None) -> None:
         if self._is_dropped:
-            self._dropped([self._parcel.outgoing])
+            self._dropped([self._packed.outgoing])
         super().resolve(result)

@@ -10,7 +10,7 @@ from taskq.broker.protocol import Outgoing
 from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.clock import Clock
-from taskq.lifecycle import ReplyDropped
+from taskq.lifecycle import Event, ReplyDropped
 
 
 class Closable(Protocol):
@@ -26,7 +26,7 @@ class Session:
     membership: Membership
     submitter: Submitter
     clock: Clock
-    emit: Callable[[object], None] | None
+    emit: Callable[[Event], None] | None
     consumers: set[Closable] = field(default_factory=set[Closable])
     inboxes: set[Closable] = field(default_factory=set[Closable])
     dropped_replies: int = 0

@@ -34,8 +34,8 @@ class SharedEngine:
     users: int = 0
 
     async def deregister(self, submitter: Submitter) -> None:
-        """Remove our row, when it is ours alone."""
-        if self.membership.wakeups is not None:
+        """Remove our row, when it is ours alone. Who never wrote has none."""
+        if self.membership.wakeups is not None and self.membership.row:
             await submitter.submit(Deregister(self.membership))
 
     async def release(self) -> None:

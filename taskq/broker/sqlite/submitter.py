@@ -54,6 +54,11 @@ class Submitter:
                 "this broker was opened before the process was forked; open the app in the child instead of using "
                 "its parent's"
             )
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "this broker was opened on another event loop; come back to that one with "
+                "asyncio.run_coroutine_threadsafe(…), or open an app of its own here"
+            )
         if self.closed:
             raise UsageError("this broker is closed; use it inside its `async with`")
 
@@ -69,10 +74,12 @@ class Submitter:
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for operation in list(self._open):
+        for operation, (_, timeout_s) in list(self._open.items()):
             closed = BrokerBlocked(f"{self._label}: the broker was closed before {operation.what} got its turn")
-            if operation.patient or not self._engine.withdraw(operation, closed):
+            if operation.patient:
                 operation.abandon()
+            elif not self._engine.withdraw(operation, closed):
+                operation.fail(PublishUnconfirmed(operation.what, timeout_s))
 
     def _begin(self, operation: Operation[R], timeout_s: float) -> asyncio.Future[R]:
         self.check_usable()

@@ -12,6 +12,10 @@ from taskq.errors import Unroutable
 class Subscribe(Operation[None]):
     """Open a subscription. Raises :class:`Unroutable` when its queue does not exist."""
 
+    @property
+    def what(self) -> str:
+        return f"a subscription to queue {self._subscription.name!r}"
+
     def __init__(self, membership: Membership, subscription: Subscription) -> None:
         self._membership = membership
         self._subscription = subscription
@@ -41,7 +45,7 @@ class Unsubscribe(Operation[None]):
 
 
 class Deregister(Operation[None]):
-    """Take leave of the database; the last operation of an engine."""
+    """Remove the row of this process, and what is still its own; the last operation of an engine."""
 
     patient = True
 

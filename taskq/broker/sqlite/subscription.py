@@ -1,4 +1,4 @@
-"""A place at a queue: a consumer or an inbox, as the engine's thread knows it.
+"""A subscription to a queue: a consumer or an inbox, as the engine's thread knows it.
 
 Its row may be lost, when this process was taken for dead; then it gets another one, under another id. So the id is
 read in the transaction that uses it, never before.

@@ -3,7 +3,8 @@
 Theory of operation. Every half second a process looks at the others' rows. Dead is: pid gone or given to another, where
 that can be seen; another boot; or a lease that is over. A file that somebody had locked lets nobody renew, and the
 first to get the lock again must not sweep the others. So a lease counts as over when it was found over in one
-transaction, and in another one, a while later, is still not renewed.
+transaction, and in another one, a while later, is still not renewed. Where the system has no boot id, a lease of an
+earlier boot may end far in the future, since the clock began anew: one that is longer than any counts as over too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _OTHERS = "SELECT id, lease_until, pid, start_time, boot_id, pid_namespace FROM 
 _CONSUMERS = "SELECT id FROM consumer WHERE process = ?"
 _REPLY_QUEUES = "SELECT id FROM queue WHERE owner = ?"
 _REMOVE = "DELETE FROM process WHERE id = ?"
+_LONGEST_LEASE_S = 600.0
 
 
 class Sweeper:
@@ -32,7 +34,7 @@ class Sweeper:
     def sees_suspects(self, db: sqlite3.Connection, own_row: int, now: float) -> bool:
         """Say whether it is worth a transaction to look closer."""
         others = db.execute(_OTHERS, (own_row,)).fetchall()
-        return any(lease_until < now or self._is_certain(Process(*process)) for _, lease_until, *process in others)
+        return any(_is_over(until, now) or self._is_certain(Process(*process)) for _, until, *process in others)
 
     def dead(self, db: sqlite3.Connection, own_row: int, now: float) -> list[int]:
         """Return the rows of dead processes; called in a transaction, where nobody else can renew or sweep."""
@@ -41,7 +43,7 @@ class Sweeper:
         for row, lease_until, *process in db.execute(_OTHERS, (own_row,)):
             if self._is_certain(Process(*process)):
                 dead.append(row)
-            elif lease_until < now:
+            elif _is_over(lease_until, now):
                 known, since = self._suspects.get(row, (lease_until, now))
                 since = since if known == lease_until else now
                 suspects[row] = (lease_until, since)
@@ -53,6 +55,10 @@ class Sweeper:
     def _is_certain(self, other: Process) -> bool:
         """Say whether it is dead whatever its lease says."""
         return other.boot_id != self._me.boot_id or (other.is_seen_from(self._me) and other.is_gone())
+
+
+def _is_over(lease_until: float, now: float) -> bool:
+    return not now <= lease_until <= now + _LONGEST_LEASE_S
 
 
 def remove_process(batch: Batch, process: int) -> None:
