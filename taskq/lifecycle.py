@@ -107,6 +107,13 @@ class DeliveryLost(ExecutionEnded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettleFailed(JobEvent):
+    """An execution ended, but the broker refuses to take note of it; the worker tries again until it does."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadOverran(ExecutionEvent):
     """The job's time is over but its thread still runs: it keeps its slot until it ends."""
 

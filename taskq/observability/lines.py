@@ -95,6 +95,8 @@ def _job(event: life.JobEvent) -> tuple[int, str]:
             return logging.DEBUG, f"started{waited}, attempt {event.attempt}"
         case life.ExecutionEnded():
             return _ended(event)
+        case life.SettleFailed():
+            return logging.WARNING, f"ended, but cannot be settled ({event.error}); the worker tries again until it can"
         case life.ThreadOverran():
             return logging.WARNING, (
                 f"passed its limit of {event.timeout_s:g} s, but a thread cannot be stopped: it keeps its slot until "

@@ -12,7 +12,7 @@ from typing import Any
 from taskq.broker.protocol import Broker, Delivery, Settlement
 from taskq.clock import Clock
 from taskq.errors import BrokerError
-from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, ThreadOverran
+from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, SettleFailed, ThreadOverran
 from taskq.tasks.context import Context, JobLog, current_context
 from taskq.wire import headers as h
 from taskq.wire.job import JobMessage
@@ -132,13 +132,19 @@ class Pipeline:
             try:
                 settlement = await delivery.settle(messages, keep_slot=overrunning is not None or self.tally.full)
                 break
-            except BrokerError:
+            except BrokerError as error:
+                if not pause_s:
+                    self._tell_refused(delivery, job_id, error)
                 await asyncio.sleep(pause_s)
                 await self._repair(delivery.queue)
                 pause_s = _SETTLE_PAUSE_S
         if overrunning is not None and not self.tally.full:
             overrunning.add_done_callback(lambda _: delivery.release_slot())
         return settlement
+
+    def _tell_refused(self, delivery: Delivery, job_id: str, error: BrokerError) -> None:
+        failed = SettleFailed(job_id=job_id, task=delivery.message.type, queue=delivery.queue, error=str(error))
+        self.emitter.emit(failed)
 
     async def _repair(self, queue: str) -> None:
         with suppress(BrokerError):

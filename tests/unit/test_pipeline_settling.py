@@ -24,6 +24,7 @@ from taskq.lifecycle import (
     JobSnoozed,
     JobStarted,
     JobSucceeded,
+    SettleFailed,
     ThreadOverran,
 )
 from taskq.testing import Harness
@@ -99,6 +100,7 @@ async def test_settling_goes_on_with_pauses_for_as_long_as_the_broker_takes_noth
     await pipeline_of(kit).handle(delivery, Attempt())
     assert len(delivery.settled) == 1
     assert pauses == [0.0, 1.0, 1.0, 1.0]
+    assert [(e.job_id, e.error) for e in kit.h.events if isinstance(e, SettleFailed)] == [("j", "full")]
 
 
 async def test_events_of_an_execution_say_when_it_started_and_ended(kit: Kit) -> None:
