@@ -123,7 +123,6 @@ async def staged(folder: Path) -> AsyncGenerator[Stage]:
         yield stage
         await stage.terminal.close()
     finally:
-        stage.terminal.kill()
         sys.path.remove(str(folder))
         os.chdir(before)
         os.environ.clear()
@@ -131,6 +130,7 @@ async def staged(folder: Path) -> AsyncGenerator[Stage]:
         for name in set(sys.modules) - known:
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)) or name == MODULE:
                 del sys.modules[name]
+        await stage.terminal.kill()
 
 
 async def perform(page: Page, folder: Path) -> None:

@@ -74,10 +74,13 @@ class Command:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    def kill(self) -> None:
-        """End it and what it started, if it still runs."""
-        if self._process is not None and self._process.returncode is None:
+    async def kill(self) -> None:
+        """End it and what it started, if it still runs, and wait for that."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)  # a session of its own, so nobody else is in the group
+        await self.end()
 
     def compare(self, folder: Path) -> None:
         """Raise ``AssertionError`` when it printed something else than the page shows."""
@@ -141,10 +144,10 @@ class Terminal:
         for command in self._background.values():
             command.compare(self.folder)
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End what a failed page left running."""
         for command in self._started:
-            command.kill()
+            await command.kill()
 
     def _with_real_pids(self, line: str) -> str:
         for shown, real in self._pids.items():
