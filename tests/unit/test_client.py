@@ -211,9 +211,10 @@ async def test_shorter_timeout_ends_one_wait_and_the_result_still_comes() -> Non
 
 async def test_longer_timeout_waits_beyond_the_reply_timeout() -> None:
     made = client(reply_timeout_s=0.02)
-    job = await double.submit(4)
+    job, other = await double.submit(4), await double.submit(5)
     waiting = asyncio.create_task(job.result(timeout=60))
-    await asyncio.sleep(0.04)
+    with pytest.raises(ResultTimeout):
+        await other.result()  # sent after it, so that the reply timeout is over for both
     assert not waiting.done()
     made.broker.reply(made.broker.published[0].message, Returned(b"8"))
     assert await waiting == 8
