@@ -1,0 +1,145 @@
+"""The state of one hot channel, without I/O: frames in, events out.
+
+A message is a method frame, a content header and any number of body frames; frames of other channels may lie between
+them, none of this channel. Bodies are collected as they come, so that a large one costs its size once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
+from struct import error as StructError
+
+import pamqp.exceptions
+import pamqp.frame
+from pamqp import commands
+from pamqp.base import Frame
+
+from taskq.broker.amqp.plane.events import (
+    Answered,
+    Cancelled,
+    Closed,
+    Confirmed,
+    Delivered,
+    Event,
+    Got,
+    Returned,
+)
+from taskq.broker.amqp.plane.faults import ProtocolViolation
+from taskq.broker.amqp.plane.properties import body_size
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+
+_METHOD = Struct(">HH")
+_TAG = Struct(">QB")
+_GET_OK = Struct(">I")
+_CODE = Struct(">H")
+_DELIVER = b"\x00\x3c\x00\x3c"
+_RETURN = b"\x00\x3c\x00\x32"
+_GOT = b"\x00\x3c\x00\x47"
+_ACK = b"\x00\x3c\x00\x50"
+_NACK = b"\x00\x3c\x00\x78"
+
+# A method whose content is still to come: it wants the content header and the body.
+_Half = Callable[[bytes, bytes], Event]
+
+
+class ChannelState:
+    """Reads the frames of channel ``number``. ``events`` is what they say, for the owner to take and clear."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.events: list[Event] = []
+        self._half: _Half | None = None
+        self._header: bytes | None = None
+        self._missing = 0
+        self._bodies: list[bytes] = []
+
+    def receive(self, kind: int, payload: bytes) -> None:
+        """Take one frame. Raises :class:`ProtocolViolation`."""
+        if kind == METHOD:
+            if self._half is not None:
+                raise ProtocolViolation(f"channel {self.number}: a method in the middle of a message")
+            self._receive_method(payload)
+        elif kind == HEADER:
+            self._receive_header(payload)
+        elif kind == BODY:
+            self._receive_body(payload)
+        else:
+            raise ProtocolViolation(f"channel {self.number}: a frame of type {kind}")
+
+    def _receive_method(self, payload: bytes) -> None:
+        method = payload[:4]
+        try:
+            if method == _DELIVER:
+                tag, redelivered = _TAG.unpack_from(payload, 5 + payload[4])
+                self._half = partial(Delivered, tag, bool(redelivered & 1))
+            elif method == _ACK:
+                tag, multiple = _TAG.unpack_from(payload, 4)
+                self.events.append(Confirmed(tag, bool(multiple & 1), True))
+            elif method == _NACK:
+                tag, bits = _TAG.unpack_from(payload, 4)
+                self.events.append(Confirmed(tag, bool(bits & 1), False))
+            elif method == _GOT:
+                tag, redelivered = _TAG.unpack_from(payload, 4)
+                (left,) = _GET_OK.unpack_from(payload, len(payload) - 4)
+                self._half = partial(Got, tag, bool(redelivered & 1), left)
+            elif method == _RETURN:
+                (code,) = _CODE.unpack_from(payload, 4)
+                self._half = partial(Returned, code, payload[7 : 7 + payload[6]].decode(errors="replace"))
+            else:
+                self._receive_cold(payload)
+        except (StructError, IndexError) as error:
+            raise ProtocolViolation(f"channel {self.number}: a method that cannot be read: {error}") from None
+
+    def _receive_cold(self, payload: bytes) -> None:
+        frame = unmarshalled(self.number, payload)
+        if isinstance(frame, commands.Basic.Cancel):
+            self.events.append(Cancelled(frame.consumer_tag or ""))
+        elif isinstance(frame, commands.Channel.Close):
+            self.events.append(Closed(int(frame.reply_code or 0), frame.reply_text or ""))
+        else:
+            self.events.append(Answered(frame))
+
+    def _receive_header(self, payload: bytes) -> None:
+        if self._half is None or self._header is not None:
+            raise ProtocolViolation(f"channel {self.number}: a content header without its method")
+        self._header = payload
+        self._missing = body_size(payload)
+        if not self._missing:
+            self._complete(b"")
+
+    def _receive_body(self, payload: bytes) -> None:
+        if self._header is None or len(payload) > self._missing:
+            raise ProtocolViolation(f"channel {self.number}: more body than its header says")
+        self._missing -= len(payload)
+        if self._missing:
+            self._bodies.append(payload)
+        elif self._bodies:
+            self._bodies.append(payload)
+            self._complete(b"".join(self._bodies))
+            self._bodies.clear()
+        else:
+            self._complete(payload)
+
+    def _complete(self, body: bytes) -> None:
+        half, header = self._half, self._header
+        assert half is not None
+        assert header is not None
+        self._half = self._header = None
+        self.events.append(half(header, body))
+
+
+_FRAME = Struct(">BHI")
+
+
+def unmarshalled(number: int, payload: bytes) -> Frame:
+    """Return a method frame of the rarer kinds. Raises :class:`ProtocolViolation`."""
+    try:
+        _, _, frame = pamqp.frame.unmarshal(_FRAME.pack(METHOD, number, len(payload)) + payload + b"\xce")
+    except (pamqp.exceptions.PAMQPException, ValueError, StructError, IndexError) as error:
+        raise ProtocolViolation(f"channel {number}: a method that cannot be read: {error}") from None
+    if not isinstance(frame, Frame):
+        raise ProtocolViolation(f"channel {number}: {frame!r} is no method")
+    return frame

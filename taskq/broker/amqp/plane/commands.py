@@ -1,0 +1,62 @@
+"""Commands of a hot channel as bytes.
+
+The frequent ones are packed here; pamqp packs the others, and is the oracle of the tests for all.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+
+import pamqp.frame
+from pamqp.base import Frame
+
+from taskq.broker.amqp.plane.channel import BODY, HEADER, METHOD
+from taskq.broker.amqp.plane.faults import Unencodable
+from taskq.broker.amqp.plane.tables import short_string
+
+_HEAD = Struct(">BHI")
+_ACK = Struct(">BHIHHQBB")
+_PUBLISH = b"\x00\x3c\x00\x28\x00\x00"
+_END = b"\xce"
+FRAME_OVERHEAD = 8  # bytes around a payload
+
+
+def command(number: int, frame: Frame) -> bytes:
+    """Return any method frame."""
+    return pamqp.frame.marshal(frame, number)
+
+
+def ack(number: int, tag: int, *, multiple: bool) -> bytes:
+    """Return a Basic.Ack."""
+    return _ACK.pack(METHOD, number, 13, 60, 80, tag, multiple, 0xCE)
+
+
+@lru_cache(maxsize=1024)  # a process publishes to few places, again and again
+def _publish_method(number: int, exchange: str, key: str, mandatory: bool) -> bytes:
+    payload = _PUBLISH + short_string(exchange) + short_string(key) + (b"\x01" if mandatory else b"\x00")
+    return _HEAD.pack(METHOD, number, len(payload)) + payload + _END
+
+
+def publish(
+    number: int, exchange: str, key: str, content: bytes, body: bytes, *, mandatory: bool, frame_max: int
+) -> bytes:
+    """Return a whole publish: method, content header, and as many body frames as ``frame_max`` (bytes) asks for.
+
+    Raises :class:`Unencodable` when the content header does not fit into one frame: it cannot be split.
+    """
+    largest = frame_max - FRAME_OVERHEAD if frame_max else 1 << 32
+    if len(content) > largest:
+        raise Unencodable(f"properties and headers of {len(content):,} bytes; this broker takes {largest:,}")
+    method = _publish_method(number, exchange, key, mandatory)
+    head = _HEAD.pack(HEADER, number, len(content))
+    size = len(body)
+    if not size:
+        return b"".join((method, head, content, _END))
+    if size <= largest:
+        return b"".join((method, head, content, _END, _HEAD.pack(BODY, number, size), body, _END))
+    parts = [method, head, content, _END]
+    for at in range(0, size, largest):
+        part = body[at : at + largest]
+        parts += (_HEAD.pack(BODY, number, len(part)), part, _END)
+    return b"".join(parts)

@@ -1,0 +1,172 @@
+"""The content header of a message (AMQP 0-9-1, 4.2.6.1): properties and headers, to bytes and back.
+
+Only what :class:`~taskq.wire.message.Message` carries is written and read; the other properties are passed over.
+Every message is persistent.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as StructError
+
+from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.broker.amqp.plane.tables import decode_table, encode_table, short_string
+from taskq.wire.message import Message
+
+_HEAD = Struct(">HHQH")  # class, weight, size of the body, flags
+_TIME = Struct(">Q")
+_BASIC = 60
+
+_CONTENT_TYPE = 1 << 15
+_CONTENT_ENCODING = 1 << 14
+_HEADERS = 1 << 13
+_DELIVERY_MODE = 1 << 12
+_PRIORITY = 1 << 11
+_CORRELATION_ID = 1 << 10
+_REPLY_TO = 1 << 9
+_EXPIRATION = 1 << 8
+_MESSAGE_ID = 1 << 7
+_TIMESTAMP = 1 << 6
+_TYPE = 1 << 5
+_USER_ID = 1 << 4
+_APP_ID = 1 << 3
+_MORE_FLAGS = 1
+
+_PERSISTENT = b"\x02"
+_HIGHEST_PRIORITY = 255
+
+
+def encode_content(message: Message) -> bytes:
+    """Return the payload of a content header frame. Raises :class:`Unencodable`."""
+    flags = _DELIVERY_MODE | _MESSAGE_ID
+    parts = [b""]
+    if message.content_type is not None:
+        flags |= _CONTENT_TYPE
+        parts.append(short_string(message.content_type))
+    if message.content_encoding is not None:
+        flags |= _CONTENT_ENCODING
+        parts.append(short_string(message.content_encoding))
+    if message.headers:
+        flags |= _HEADERS
+        parts.append(encode_table(message.headers))
+    parts.append(_PERSISTENT)
+    if message.priority is not None:
+        flags |= _PRIORITY
+        parts.append(_priority(message.priority))
+    if message.correlation_id is not None:
+        flags |= _CORRELATION_ID
+        parts.append(_own_text(message.correlation_id))
+    if message.reply_to is not None:
+        flags |= _REPLY_TO
+        parts.append(short_string(message.reply_to))
+    parts.append(_own_text(message.message_id))
+    if message.timestamp is not None:
+        flags |= _TIMESTAMP
+        parts.append(_TIME.pack(message.timestamp))
+    if message.type is not None:
+        flags |= _TYPE
+        parts.append(short_string(message.type))
+    if message.app_id is not None:
+        flags |= _APP_ID
+        parts.append(short_string(message.app_id))
+    parts[0] = _HEAD.pack(_BASIC, 0, len(message.body), flags)
+    return b"".join(parts)
+
+
+def _own_text(text: str) -> bytes:
+    """Write an id: no other message has it, so that it must not push the common texts out of their cache."""
+    data = text.encode()
+    if len(data) > 255:
+        return short_string(text)  # which says what is wrong
+    return b"%c%b" % (len(data), data)
+
+
+def _priority(priority: int) -> bytes:
+    if not 0 <= priority <= _HIGHEST_PRIORITY:
+        raise Unencodable(f"priority {priority}; AMQP has 0 to {_HIGHEST_PRIORITY}")
+    return bytes((priority,))
+
+
+def body_size(content: bytes) -> int:
+    """Return how many bytes of body follow a content header. Raises :class:`ProtocolViolation`."""
+    if len(content) < _HEAD.size:
+        raise ProtocolViolation(f"a content header of {len(content)} bytes")
+    class_id, _, size, _ = _HEAD.unpack_from(content)
+    if class_id != _BASIC:
+        raise ProtocolViolation(f"a content header of class {class_id}")
+    return int(size)
+
+
+def decode_content(content: bytes, body: bytes) -> Message:
+    """Return the message of a content header and its body. Raises :class:`ProtocolViolation`."""
+    try:
+        return _decode(content, body)
+    except (StructError, IndexError) as error:
+        raise ProtocolViolation(f"a content header that cannot be read: {error}") from None
+
+
+def decode_message_id(content: bytes) -> str:
+    """Return the message id of a content header, or an empty text. Raises :class:`ProtocolViolation`."""
+    return decode_content(content, b"").message_id
+
+
+def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912  # one branch for each property, in their order
+    (flags,) = _FLAGS.unpack_from(content, 12)
+    at = 14
+    if flags & _MORE_FLAGS:
+        raise ProtocolViolation("a content header with more flags than there are properties")
+    content_type = content_encoding = correlation_id = reply_to = kind = app_id = None
+    message_id = ""
+    headers: dict[str, object] = {}
+    priority = timestamp = None
+    if flags & _CONTENT_TYPE:
+        content_type, at = _short(content, at)
+    if flags & _CONTENT_ENCODING:
+        content_encoding, at = _short(content, at)
+    if flags & _HEADERS:
+        headers, at = decode_table(content, at)
+    if flags & _DELIVERY_MODE:
+        at += 1
+    if flags & _PRIORITY:
+        priority = content[at]
+        at += 1
+    if flags & _CORRELATION_ID:
+        correlation_id, at = _short(content, at)
+    if flags & _REPLY_TO:
+        reply_to, at = _short(content, at)
+    if flags & _EXPIRATION:
+        at += 1 + content[at]
+    if flags & _MESSAGE_ID:
+        message_id, at = _short(content, at)
+    if flags & _TIMESTAMP:
+        (timestamp,) = _TIME.unpack_from(content, at)
+        at += 8
+    if flags & _TYPE:
+        kind, at = _short(content, at)
+    if flags & _USER_ID:
+        at += 1 + content[at]
+    if flags & _APP_ID:
+        app_id, at = _short(content, at)
+    return Message(
+        body=body,
+        message_id=message_id,
+        type=kind,
+        correlation_id=correlation_id,
+        reply_to=reply_to,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        timestamp=timestamp,
+        app_id=app_id,
+        priority=priority,
+        headers=headers,
+    )
+
+
+_FLAGS = Struct(">H")
+
+
+def _short(content: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + content[at]
+    if end > len(content):
+        raise ProtocolViolation("a text that ends after its frame")
+    return content[at + 1 : end].decode(errors="replace"), end

@@ -1,0 +1,167 @@
+"""Tables and properties: pamqp reads what we write, we read what pamqp writes, and both fail alike on rubbish."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pamqp.decode
+import pamqp.encode
+import pamqp.frame
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands
+from pamqp.header import ContentHeader
+
+from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.broker.amqp.plane.properties import decode_content, encode_content
+from taskq.broker.amqp.plane.tables import decode_table, encode_table
+from taskq.wire.message import Message
+
+NAMES = st.text(max_size=25)
+# Up to 2100: from 2106 on, the oracle takes seconds for milliseconds.
+INSTANTS = st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2100, 1, 1), timezones=st.just(datetime.UTC))
+PLAIN = (
+    st.text()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.none()
+    | st.builds(lambda at: at.replace(microsecond=0), INSTANTS)
+    | st.decimals(-100_000, 100_000, places=3)
+)
+VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8)
+SHORT = st.none() | st.text(max_size=60)
+MESSAGES = st.builds(
+    Message,
+    body=st.binary(max_size=50),
+    message_id=st.text(max_size=60),
+    type=SHORT,
+    correlation_id=SHORT,
+    reply_to=SHORT,
+    content_type=SHORT,
+    content_encoding=SHORT,
+    timestamp=st.none() | st.integers(0, 2**33),
+    app_id=SHORT,
+    priority=st.none() | st.integers(0, 255),
+    headers=st.dictionaries(NAMES, PLAIN, max_size=4),
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=6))
+def test_a_table_that_was_written_is_read_as_it_was(table: dict[str, Any]) -> None:
+    written = encode_table(table)
+    assert decode_table(written) == (table, len(written))
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=6))
+def test_the_oracle_reads_our_tables(table: dict[str, Any]) -> None:
+    written = encode_table(table)
+    assert pamqp.decode.field_table(written) == (len(written), table)
+
+
+@given(st.dictionaries(NAMES, st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=6))
+def test_we_read_the_tables_of_the_oracle_with_its_smaller_numbers(table: dict[str, Any]) -> None:
+    written = pamqp.encode.field_table(table)
+    assert decode_table(written) == (table, len(written))
+
+
+def test_bytes_and_text_that_is_no_utf8_stay_bytes() -> None:
+    written = encode_table({"raw": b"\xff\x00"})
+    assert decode_table(written)[0] == {"raw": b"\xff\x00"}
+    assert decode_table(written.replace(b"x", b"S"))[0] == {"raw": b"\xff\x00"}
+
+
+def test_an_instant_that_no_datetime_can_hold_is_a_number() -> None:
+    written = b"\x00\x00\x00\x0b\x01tT" + (1_700_000_000_000_000).to_bytes(8, "big")
+    assert decode_table(written)[0] == {"t": 1_700_000_000_000_000}
+
+
+@given(st.binary(max_size=80))
+def test_rubbish_is_a_violation_or_a_table_and_nothing_else(data: bytes) -> None:
+    try:
+        table, end = decode_table(data)
+    except ProtocolViolation:
+        return
+    assert isinstance(table, dict)
+    assert end <= len(data)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"n" * 256: 1}, {"big": 2**63}, {"thing": object()}, {"d": Decimal("1e30")}, {"d": Decimal("NaN")}],
+    ids=["name", "number", "type", "decimal", "nan"],
+)
+def test_what_amqp_cannot_carry_is_refused(table: dict[str, Any]) -> None:
+    with pytest.raises(Unencodable):
+        encode_table(table)
+
+
+def test_a_table_of_tables_ends_at_a_depth_before_the_stack_does() -> None:
+    table: dict[str, Any] = {}
+    for _ in range(100):
+        table = {"t": table}
+    with pytest.raises(ProtocolViolation, match="nested"):
+        decode_table(encode_table(table))
+
+
+@given(MESSAGES)
+def test_a_message_that_was_written_is_read_as_it_was(message: Message) -> None:
+    assert decode_content(encode_content(message), message.body) == message
+
+
+@given(MESSAGES)
+def test_the_oracle_reads_our_content_header(message: Message) -> None:
+    content = encode_content(message)
+    header = ContentHeader()
+    header.unmarshal(content)
+    properties = header.properties
+    assert header.body_size == len(message.body)
+    assert properties.delivery_mode == 2
+    assert properties.message_id == message.message_id
+    for name in ("content_type", "content_encoding", "correlation_id", "reply_to", "app_id", "priority"):
+        assert getattr(properties, name) == getattr(message, name), name
+    assert properties.message_type == message.type
+    assert (properties.headers or {}) == message.headers
+
+
+def test_we_read_a_content_header_of_the_oracle_with_all_properties() -> None:
+    at = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    properties = commands.Basic.Properties(
+        content_type="text/plain", content_encoding="gzip", headers={"a": "b"}, delivery_mode=2, priority=7,
+        correlation_id="c", reply_to="r", expiration="1000", message_id="m", timestamp=at, message_type="t",
+        user_id="u", app_id="app", cluster_id="",
+    )  # fmt: skip
+    frame = ContentHeader(body_size=4, properties=properties)
+    content = pamqp.frame.marshal(frame, 1)[7:-1]
+    expected = Message(
+        body=b"body", message_id="m", type="t", correlation_id="c", reply_to="r", content_type="text/plain",
+        content_encoding="gzip", timestamp=int(at.timestamp()), app_id="app", priority=7, headers={"a": "b"},
+    )  # fmt: skip
+    assert decode_content(content, b"body") == expected
+
+
+@given(MESSAGES, st.data())
+def test_a_content_header_that_was_cut_is_a_violation(message: Message, data: st.DataObject) -> None:
+    content = encode_content(message)
+    cut = data.draw(st.integers(0, len(content) - 1))
+    try:
+        read = decode_content(content[:cut], b"")
+    except ProtocolViolation:
+        return
+    assert read != replace(message, body=b""), "a cut within the last text only shortens it"
+
+
+@pytest.mark.parametrize("field", ["type", "correlation_id", "reply_to", "message_id"])
+def test_a_property_above_255_bytes_is_refused(field: str) -> None:
+    message = replace(Message(body=b"", message_id="m"), **{field: "x" * 256})
+    with pytest.raises(Unencodable, match="256 bytes"):
+        encode_content(message)
+
+
+def test_a_priority_that_is_no_octet_is_refused() -> None:
+    with pytest.raises(Unencodable, match="priority 256"):
+        encode_content(Message(body=b"", message_id="m", priority=256))
