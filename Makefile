@@ -15,7 +15,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test fmt clean lint types layers
+.PHONY: help demo check test fmt clean lint types layers rabbitmq
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +26,7 @@ demo: $(runtime) ## watch two workers on one file: retries, a dead letter, resul
 check: lint types layers ## lint, types, layers and the unit tests (under 90 s)
 	@$(PY) -m pytest -q tests/unit
 
-test: lint types layers ## everything: lint, types, layers, then the whole test suite
+test: lint types layers rabbitmq ## everything: lint, types, layers, then the whole test suite
 	@$(PY) -m pytest
 
 fmt: $(dev) ## format the code and mend what ruff can mend
@@ -53,6 +53,9 @@ types: $(dev)
 layers: $(dev)
 	@echo "== layers"
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo --no-cache
+
+rabbitmq:
+	@bash .ci/rabbitmq
 
 # The virtual environment: made once, filled again when pyproject.toml or constraints.txt changes.
 

@@ -152,14 +152,16 @@ class PublishUnconfirmed(BrokerError):
     """The broker did not confirm within the publish deadline: the job **may** have been enqueued.
 
     ``job_id`` is the id that it has if so; enqueue it again under the same ``job_id`` if the task is
-    idempotent.
+    idempotent. ``reason``: what is known to be wrong with the broker, else empty.
     """
 
-    def __init__(self, what: str, timeout_s: float, job_id: str | None = None) -> None:
+    def __init__(self, what: str, timeout_s: float, job_id: str | None = None, reason: str = "") -> None:
         self.timeout_s = timeout_s
         self.job_id = job_id
+        self.reason = reason
+        why = f" ({reason})" if reason else ""
         super().__init__(
-            f"{what}: the broker did not confirm within {timeout_s:g} s; it may have been enqueued all the "
+            f"{what}: the broker did not confirm within {timeout_s:g} s{why}; it may have been enqueued all the "
             "same. Check the broker; a repetition may run it twice"
         )
 

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Kind = TypeVar("Kind", bound="Event")
 
@@ -200,17 +200,85 @@ class HookFailed(Event):
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerEvent(Event):
+    """Something that happened to the broker, or on the way to it. ``label`` is the broker's URL for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConnected(BrokerEvent):
+    """A connection to the broker is there. ``role``: "publish" or "consume". ``again``: after a loss."""
+
+    label: str
+    role: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerLost(BrokerEvent):
+    """A connection to the broker was lost; it is opened again, with pauses of less than a second."""
+
+    label: str
+    role: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAlarmed(BrokerEvent):
+    """The broker takes no publishes for now; ``reason`` is its own word for it (disk, memory)."""
+
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAlarmEnded(BrokerEvent):
+    """The broker takes publishes again."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerInterrupted(BrokerEvent):
+    """Nothing is consumed from ``queue`` for now: its consumer or channel was ended. It is opened again."""
+
+    queue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerResumed(BrokerEvent):
+    """``queue`` is consumed again after an interruption."""
+
+    queue: str
+
+
+class _Listening(NamedTuple):
+    kind: type[Event]
+    listener: Callable[[Any], Any]
+    unless: Callable[[type[Event]], bool] | None
+
+
 class Emitter:
     """Hands events to listeners. A listener never disturbs what it listens to; without listeners it costs a lookup."""
 
     def __init__(self) -> None:
-        self._listeners: list[tuple[type[Event], Callable[[Any], Any]]] = []
-        self._by_type: dict[type[Event], tuple[Callable[[Any], Any], ...]] = {}
+        self._listeners: list[_Listening] = []
+        self._by_type: dict[type[Event], tuple[_Listening, ...]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
-    def on(self, kind: type[Kind], listener: Callable[[Kind], Any]) -> None:
-        """Call ``listener`` (a function or a coroutine function) for events of ``kind`` and its subclasses."""
-        self._listeners.append((kind, listener))
+    def on(
+        self,
+        kind: type[Kind],
+        listener: Callable[[Kind], Any],
+        *,
+        unless: Callable[[type[Event]], bool] | None = None,
+    ) -> None:
+        """Call ``listener`` (a function or a coroutine function) for events of ``kind`` and its subclasses.
+
+        ``unless``: says of a kind of events, each time, that the listener would do nothing with it now.
+        """
+        self._listeners.append(_Listening(kind, listener, unless))
         self._by_type.clear()
 
     @contextmanager
@@ -220,12 +288,12 @@ class Emitter:
         try:
             yield
         finally:
-            self._listeners.remove((kind, listener))
+            self._listeners.remove(_Listening(kind, listener, None))
             self._by_type.clear()
 
     def wants(self, kind: type[Event]) -> bool:
-        """Say whether anybody listens to ``kind``, so that costly events need not be built."""
-        return bool(self._for(kind))
+        """Say whether anybody listens to ``kind``, so that events need not be built for nobody."""
+        return any(each.unless is None or not each.unless(kind) for each in self._for(kind))
 
     def emit(self, event: Event, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Give ``event`` to its listeners, in the order in which they were added.
@@ -233,7 +301,8 @@ class Emitter:
         From another thread than the event loop's, ``loop`` says where coroutine listeners run; the others are called
         at once, on the calling thread.
         """
-        for listener in self._for(type(event)):
+        for listening in self._for(type(event)):
+            listener = listening.listener
             try:
                 waiting = listener(event)
             except Exception as error:
@@ -256,10 +325,10 @@ class Emitter:
         while self._running:
             await asyncio.wait(set(self._running))
 
-    def _for(self, kind: type[Event]) -> tuple[Callable[[Any], Any], ...]:
+    def _for(self, kind: type[Event]) -> tuple[_Listening, ...]:
         found = self._by_type.get(kind)
         if found is None:
-            found = tuple(listener for wanted, listener in self._listeners if issubclass(kind, wanted))
+            found = tuple(each for each in self._listeners if issubclass(kind, each.kind))
             self._by_type[kind] = found
         return found
 

@@ -44,6 +44,8 @@ class SettingArguments(TypedDict, total=False):
     grace: Duration
     publish_timeout: Duration
     reply_timeout: Duration
+    connect_timeout: Duration
+    heartbeat: int
     max_message_bytes: int
     log_format: LogFormat
     log_level: str
@@ -63,6 +65,8 @@ class Settings(BaseSettings):
     grace: _Time = Field(30.0, ge=0, le=86_400, description="how long running jobs may go on at a shutdown")
     publish_timeout: Seconds = Field(15.0, description="how long enqueue waits for the broker's confirmation")
     reply_timeout: Seconds = Field(60.0, description="how long call and submit wait for a result")
+    connect_timeout: Seconds = Field(10.0, description="how long opening waits for the broker")
+    heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up after twice this")
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
     log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
     log_level: Annotated[str, BeforeValidator(_in_capitals)] = Field(

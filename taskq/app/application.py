@@ -206,9 +206,14 @@ class TaskQ(Generic[S]):
         """The dead letters in the open app's broker."""
         return DeadLetters(self.connection.broker)
 
-    async def queues(self) -> list[QueueState]:
-        """Return the state of every queue in the open app's broker."""
-        return await self.connection.broker.inspector.queues()
+    async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
+        """Return the state of every queue in the open app's broker.
+
+        RabbitMQ does not list queues to a client: there, those of the app's tasks and those of ``names``.
+        """
+        connection = self.connection
+        of_tasks = (task.queue for task in connection.registry.tasks.values())
+        return await connection.broker.inspector.queues({*names, *of_tasks})
 
     @asynccontextmanager
     async def worker_state(self) -> AsyncGenerator[Any]:

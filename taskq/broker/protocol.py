@@ -97,7 +97,7 @@ class Consumer(Protocol):
     """An open subscription to one queue."""
 
     async def stop(self) -> None:
-        """Take no further delivery. After it none comes; those handed over can still be settled."""
+        """Take no further delivery. Until it returns some may still come; those handed over can be settled."""
         ...
 
     async def close(self) -> None:
@@ -119,26 +119,34 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue as the broker sees it. ``consumers`` counts open consumers of all processes."""
+    """A queue as the broker sees it. ``consumers`` counts open consumers of all processes.
+
+    ``unsettled`` and ``delayed`` are ``None`` where the broker does not tell a client (RabbitMQ).
+    """
 
     name: str
     ready: int
-    unsettled: int
-    delayed: int
+    unsettled: int | None
+    delayed: int | None
     consumers: int
 
 
 class Inspector(Protocol):
     """Looking at queues, and taking single messages out of them, beside the consumers."""
 
-    async def queues(self) -> list[QueueState]:
-        """Return every work and dead-letter queue, sorted by name. Reply queues are left out."""
+    async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
+        """Return every work and dead-letter queue, sorted by name. Reply queues are left out.
+
+        RabbitMQ does not list queues to a client: there, those of ``names`` that exist, those that this process
+        declared or used, and the dead-letter queues of both.
+        """
         ...
 
     async def browse(self, queue: str, *, limit: int) -> list[Message]:
         """Return up to ``limit`` messages of ``queue``, the oldest first, and leave them there.
 
-        Raises :class:`Unroutable` when there is no such queue.
+        On RabbitMQ that takes them and gives them back, which counts as a redelivery of each. Raises
+        :class:`Unroutable` when there is no such queue.
         """
         ...
 

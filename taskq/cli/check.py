@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import typer
 
@@ -38,7 +39,7 @@ def check(
     registry = app.registry(settings)
     own, stubs = len(registry.own()), len(registry.tasks) - len(registry.own())
     _say("tasks", f"{own} of its own, {stubs} remote")
-    label, states = run(_look(onlooker(app)))
+    label, states = run(_look(onlooker(app), registry.own_queues()))
     _say("broker", f"{label} answers" + (" (the default; TASKQ_URL chooses another)" if settings.by_default else ""))
     queues = registry.own_queues().values()
     _say("queues", f"a worker consumes {len(queues)}" if queues else "none: a worker would have nothing to do")
@@ -49,9 +50,9 @@ def check(
         raise Complaint(f"no queue {missing[0]!r}, and declare=False leaves it to its owner", Status.BROKER)
 
 
-async def _look(app: App) -> tuple[str, dict[str, QueueState]]:
+async def _look(app: App, queues: Iterable[str]) -> tuple[str, dict[str, QueueState]]:
     async with app:
-        return app.connection.broker.label, {state.name: state for state in await app.queues()}
+        return app.connection.broker.label, {state.name: state for state in await app.queues(queues)}
 
 
 def _say(step: str, text: str) -> None:
@@ -74,7 +75,8 @@ def _settings(settings: Settings) -> str:
 def _queue(queue: Queue, states: dict[str, QueueState], concurrency: int) -> list[str]:
     state = states.get(queue.name)
     if state is not None:
-        there = f"there: {state.ready} ready, {state.delayed} delayed, {state.consumers} consumers"
+        delayed = "" if state.delayed is None else f"{state.delayed} delayed, "
+        there = f"there: {state.ready} ready, {delayed}{state.consumers} consumers"
     else:
         there = "would be declared" if queue.declare else "missing"
     slots = concurrency if queue.concurrency is None else queue.concurrency

@@ -6,11 +6,19 @@ Every line about a job says what happened, how long it took, and what happens ne
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from taskq import lifecycle as life
 from taskq.wire.failure import describe
+
+# Of what happens to every job: so that a line that nobody reads need not be written.
+USUAL_LEVELS: Mapping[type[life.Event], int] = {
+    life.JobEnqueued: logging.DEBUG,
+    life.JobStarted: logging.DEBUG,
+    life.JobSucceeded: logging.INFO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ def _worded(event: life.Event) -> tuple[int, str]:
             note = " (the default: set TASKQ_URL to choose)" if event.by_default else ""
             level = logging.WARNING if event.by_default and not event.interactive else logging.INFO
             return level, f"broker {event.label}{note}"
+        case life.BrokerEvent():
+            return _broker(event)
         case life.ReplyDropped():
             return (
                 logging.INFO,
@@ -82,6 +92,31 @@ def _worker(event: life.Event) -> tuple[int, str]:
             return (logging.INFO if good else logging.ERROR), (
                 f"worker process {event.pid} ended with status {event.status}; {next_step}"
             )
+        case _:
+            return logging.DEBUG, repr(event)
+
+
+def _broker(event: life.BrokerEvent) -> tuple[int, str]:
+    match event:
+        case life.BrokerConnected():
+            if not event.again:
+                return logging.DEBUG, f"connected to {event.label} to {event.role}"
+            return logging.INFO, f"connected again to {event.label} to {event.role}"
+        case life.BrokerLost():
+            return logging.WARNING, (
+                f"the connection to {event.role} to {event.label} was lost ({event.reason}); it is opened again"
+            )
+        case life.BrokerAlarmed():
+            return logging.WARNING, (
+                f"{event.label} takes no jobs at the moment ({event.reason}); enqueues wait until their deadline: free "
+                "its disk or memory"
+            )
+        case life.BrokerAlarmEnded():
+            return logging.INFO, f"{event.label} takes jobs again"
+        case life.ConsumerInterrupted():
+            return logging.WARNING, f"queue {event.queue} is not consumed now ({event.reason}); it is opened again"
+        case life.ConsumerResumed():
+            return logging.INFO, f"queue {event.queue} is consumed again"
         case _:
             return logging.DEBUG, repr(event)
 

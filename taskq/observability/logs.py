@@ -13,21 +13,29 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from taskq.lifecycle import Emitter, Event
-from taskq.observability.lines import line_for
+from taskq.observability.lines import USUAL_LEVELS, line_for
 from taskq.settings import LogFormat
 
 _log = logging.getLogger("taskq")
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 _PLAIN = "\x1b[0m"
+_LIBRARIES = ("aio_pika", "aiormq", "pamqp")  # what they shout about, the events of the broker say once
 _OF_LOGGING = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "taskq"}
 
 
 def subscribe(emitter: Emitter) -> None:
     """Log every event that ``emitter`` emits, under the logger ``taskq``."""
-    emitter.on(Event, _write)
+    emitter.on(Event, _write, unless=_is_quiet)
+
+
+def _is_quiet(kind: type[Event]) -> bool:
+    """Whether lines of this kind are not written at the present level."""
+    return not _log.isEnabledFor(USUAL_LEVELS.get(kind, logging.CRITICAL))
 
 
 def _write(event: Event) -> None:
+    if _is_quiet(type(event)):
+        return
     line = line_for(event)
     if _log.isEnabledFor(line.level):
         _log.log(line.level, "%s", line.text, extra={"taskq": line.fields})
@@ -40,6 +48,8 @@ def configure(format: LogFormat, level: str, stream: TextIO | None = None) -> No
     handler = logging.StreamHandler(out)
     handler.setFormatter(HumanFormatter(colour=out.isatty()) if human else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class HumanFormatter(logging.Formatter):

@@ -19,4 +19,5 @@ async def is_drained(pipeline: Pipeline) -> bool:
         return False
     now = pipeline.clock.now()
     awaited = pipeline.tally.last_retry_at + _RETRY_MARGIN_S > now
-    return not (awaited and any(state.delayed for state in own))
+    # A broker that does not know what is delayed is waited for as if all of it still were.
+    return not (awaited and any(state.delayed or state.delayed is None for state in own))

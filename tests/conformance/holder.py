@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from taskq.broker.protocol import Delivery
+from taskq.broker.amqp.broker import AmqpBroker
+from taskq.broker.protocol import Broker, Delivery
 from taskq.broker.sqlite import SqliteBroker
 from taskq.clock import SystemClock
 
@@ -19,7 +20,9 @@ async def main(url: str, queue: str, count: int) -> None:
         if len(held) == count:
             full.set()
 
-    async with SqliteBroker(url, clock=SystemClock()) as broker:
+    kind = AmqpBroker if url.startswith("amqp") else SqliteBroker
+    opened: Broker = kind(url, clock=SystemClock())
+    async with opened as broker:
         await broker.consume(queue, prefetch=count, deliver=hold)
         await full.wait()
         print("holding", flush=True)

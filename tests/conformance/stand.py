@@ -14,12 +14,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from taskq.broker.amqp.broker import AmqpBroker
 from taskq.broker.protocol import Broker, Consumer, Delivery, Outgoing
 from taskq.broker.sqlite import SqliteBroker
 from taskq.clock import Clock, SystemClock
 from taskq.tasks.queues import Queue
 from taskq.wire.ids import new_message_id
 from taskq.wire.message import Message
+from tests.support import rabbit
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 15.0
@@ -30,6 +32,12 @@ class Stand:
 
     survives_processes = False
     """Whether its messages outlive this process, so that other processes can take part."""
+
+    late_under_load_s = 0.15
+    """How late a delay may end among a thousand that end within four seconds; RabbitMQ has many steps for each."""
+
+    embedded = True
+    """Whether its time is that of the clock it is opened with, and a settle one transaction."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -44,6 +52,12 @@ class Stand:
     def new(self, clock: Clock | None = None) -> Broker:
         """Return a broker that is not open."""
         raise NotImplementedError
+
+    async def prepare_delays(self) -> None:
+        """Do what the first delay on a new broker does besides: make the ladder, which takes a second."""
+
+    def provokes(self, complaint: str) -> None:
+        """Allow a word in the complaints of the broker's log, which otherwise fail the test."""
 
     async def holding_process(self, queue: str, *, count: int) -> HoldingProcess:
         """Start a process that holds ``count`` deliveries of ``queue`` and settles none."""
@@ -78,7 +92,48 @@ class MemoryStand(Stand):
         return SqliteBroker(self.url, clock=clock or SystemClock())
 
 
-STANDS: dict[str, Callable[[Path], Stand]] = {"sqlite": SqliteStand, "memory": MemoryStand}
+def _amqp(version: str) -> Callable[[Path], Stand]:
+    return lambda folder: AmqpStand(version)
+
+
+class AmqpStand(Stand):
+    """RabbitMQ: a virtual host of the test's own on the node that the tests share.
+
+    A clock that a test moves does not move the broker's. What the test made the broker complain about fails it, but
+    for looking at queues that are not there, which is how RabbitMQ is asked whether they are.
+    """
+
+    survives_processes = True
+    embedded = False
+    late_under_load_s = 1.5
+
+    def __init__(self, version: str) -> None:
+        self._rabbit = rabbit.shared(version)
+        # RabbitMQ is asked whether a queue exists by an operation that fails when it does not.
+        self._provoked = ["not_found"]
+        self._since = self._rabbit.log_position()
+        super().__init__(self._rabbit.new_vhost())
+
+    def new(self, clock: Clock | None = None) -> Broker:
+        return AmqpBroker(self.url, clock=clock or SystemClock())
+
+    async def close(self) -> None:
+        await super().close()
+        self._rabbit.drop_vhost(self.url)
+        problems = self._rabbit.problems_since(self._since)
+        assert not [each for each in problems if not any(word in each for word in self._provoked)]
+
+    async def prepare_delays(self) -> None:
+        async with self.new() as broker:
+            await broker.declare([Queue("first")])
+            await publish(broker, to("first", not_before=time.time() + 0.05))
+
+    def provokes(self, complaint: str) -> None:
+        self._provoked.append(complaint)
+
+
+EMBEDDED: dict[str, Callable[[Path], Stand]] = {"sqlite": SqliteStand, "memory": MemoryStand}
+STANDS = EMBEDDED | {rabbit.label(version): _amqp(version) for version in rabbit.brokers()}
 LASTING = {name: stand for name, stand in STANDS.items() if stand is not MemoryStand}
 
 
@@ -162,3 +217,4 @@ async def turnover(broker: Broker) -> None:
     """Return when the broker has done all that was asked of it before: it answers in order."""
     for _ in range(3):
         await broker.inspector.queues()
+        await asyncio.sleep(0)  # also where there is no queue to ask for

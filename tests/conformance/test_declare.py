@@ -21,6 +21,7 @@ async def test_declaring_again_is_harmless(stand: Stand) -> None:
 
 
 async def test_a_queue_with_other_arguments_is_a_mismatch_that_names_them(stand: Stand) -> None:
+    stand.provokes("inequivalent arg")
     broker = await stand.open(None, Queue("work", type="classic", max_priority=3))
     with pytest.raises(QueueMismatch) as caught:
         await broker.declare([Queue("new"), Queue("work", type="classic", max_priority=5)])

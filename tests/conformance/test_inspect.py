@@ -4,19 +4,33 @@ import time
 
 import pytest
 
-from taskq.broker.protocol import Outgoing, QueueState
+from taskq.broker.protocol import Broker, Outgoing, QueueState
 from taskq.errors import Unroutable
 from taskq.wire.message import Message
 from tests.conformance.stand import Stand, consuming, publish, to
+from tests.support.waiting import eventually
+
+
+async def until_ready(broker: Broker, counts: dict[str, int]) -> None:
+    """Wait until so many messages are ready; RabbitMQ counts what was given back a moment later."""
+
+    async def counted() -> bool:
+        return {each.name: each.ready for each in await broker.inspector.queues()} == counts
+
+    await eventually(counted, f"ready: {counts}")
 
 
 async def test_the_states_count_ready_unsettled_delayed_and_consumers(stand: Stand) -> None:
-    broker, other = await stand.open(None, "work"), await stand.open()
+    broker, other = await stand.open(None, "work"), await stand.open(None, "work")
     await publish(broker, *[to("work") for _ in range(5)], to("work", not_before=time.time() + 60))
     catch, _ = await consuming(broker, "work", prefetch=2)
     await catch.take(2)
     await broker.open_inbox(lambda message: None)
-    expected = [QueueState("work", 3, 2, 1, 1), QueueState("work.dead", 0, 0, 0, 0)]
+    known = stand.embedded  # RabbitMQ does not tell a client what is unsettled or delayed
+    expected = [
+        QueueState("work", 3, 2 if known else None, 1 if known else None, 1),
+        QueueState("work.dead", 0, 0 if known else None, 0 if known else None, 0),
+    ]
     assert await other.inspector.queues() == expected
 
 
@@ -25,7 +39,7 @@ async def test_browsing_shows_the_oldest_first_and_leaves_them(stand: Stand) -> 
     await publish(broker, *[to("work", b"%d" % n) for n in range(5)])
     for _ in range(2):
         assert [each.body for each in await broker.inspector.browse("work", limit=3)] == [b"0", b"1", b"2"]
-    assert (await broker.inspector.queues())[0].ready == 5
+    await until_ready(broker, {"work": 5, "work.dead": 0})
     assert await broker.inspector.browse("work.dead", limit=3) == []
 
 
@@ -50,9 +64,8 @@ async def test_a_rework_offers_each_message_once_also_those_it_puts_back(stand: 
     settled = await broker.inspector.rework("work", decide)
     assert sorted(map(int, offered)) == list(range(250))
     assert settled == sum(1 for n in range(250) if n % 4)
-    states = {queue.name: queue.ready for queue in await broker.inspector.queues()}
     left, back, sent = (sum(1 for n in range(250) if n % 4 == kind) for kind in (0, 2, 3))
-    assert states == {"next": 2 * sent, "next.dead": 0, "work": left + back, "work.dead": 0}
+    await until_ready(broker, {"next": 2 * sent, "next.dead": 0, "work": left + back, "work.dead": 0})
 
 
 async def test_a_rework_leaves_alone_what_a_consumer_holds(stand: Stand) -> None:

@@ -41,7 +41,7 @@ class Shop:
     def kinds(self, *kinds: type[Event]) -> list[type[Event]]:
         return [type(event) for event in self.events if isinstance(event, kinds)]
 
-    async def states(self) -> dict[str, tuple[int, int]]:
+    async def states(self) -> dict[str, tuple[int, int | None]]:
         return {state.name: (state.ready, state.unsettled) for state in await self.app.queues()}
 
 

@@ -140,7 +140,7 @@ class Stage:
             ready = await self.app.connection.broker.inspector.browse(state.name, limit=MANY)
             left += [Left(state.name, message.correlation_id) for message in ready]
             if state.unsettled or state.delayed:
-                left.append(Left(state.name, count=state.unsettled + state.delayed))
+                left.append(Left(state.name, count=(state.unsettled or 0) + (state.delayed or 0)))
         return FinalState(tuple(dead), tuple(left))
 
     async def _work_queues(self) -> list[Any]:

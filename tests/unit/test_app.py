@@ -59,7 +59,7 @@ async def test_what_needs_an_open_app_says_so(use: str) -> None:
         app.worker() if use == "worker" else getattr(app, use)
 
 
-@pytest.mark.parametrize("url", ["postgres://db", "amqp://guest@localhost", "taskq.db", ""])
+@pytest.mark.parametrize("url", ["postgres://db", "redis://localhost", "taskq.db", ""])
 async def test_url_of_an_unknown_kind_is_a_usage_error_that_names_what_there_is(url: str) -> None:
     app: TaskQ[Any] = TaskQ("shop", url=url)
     with pytest.raises(UsageError, match="use sqlite:///"):

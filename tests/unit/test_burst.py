@@ -35,7 +35,7 @@ def pipeline(*states: QueueState, retry_in_s: float | None = None) -> Pipeline:
     )
 
 
-def state(name: str, *, ready: int = 0, unsettled: int = 0, delayed: int = 0) -> QueueState:
+def state(name: str, *, ready: int = 0, unsettled: int = 0, delayed: int | None = 0) -> QueueState:
     return QueueState(name, ready, unsettled, delayed, consumers=1)
 
 
@@ -51,6 +51,9 @@ def state(name: str, *, ready: int = 0, unsettled: int = 0, delayed: int = 0) ->
         ([state("own", delayed=1)], 10.0, False),
         ([state("own", delayed=1)], -1.0, False),  # due just now, and not yet counted as ready
         ([state("own", delayed=1)], -10.0, True),
+        ([state("own", delayed=None)], None, True),
+        ([state("own", delayed=None)], 10.0, False),  # a broker that does not tell may still hold it
+        ([state("own", delayed=None)], -10.0, True),
         ([state("own")], 10.0, True),  # another worker took it, or it was dropped
     ],
 )

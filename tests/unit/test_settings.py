@@ -25,6 +25,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "grace": 30.0,
         "publish_timeout": 15.0,
         "reply_timeout": 60.0,
+        "connect_timeout": 10.0,
+        "heartbeat": 15,
         "max_message_bytes": 1_048_576,
         "log_format": LogFormat.AUTO,
         "log_level": "INFO",

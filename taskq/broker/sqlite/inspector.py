@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from taskq.broker.protocol import Outgoing, QueueState
@@ -25,7 +25,7 @@ class SqliteInspector:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def queues(self) -> list[QueueState]:
+    async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
         """Return every work and dead-letter queue, sorted by name."""
         return await self._submit(States(self._session.clock))
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from struct import Struct
 
 import pamqp.frame
+from pamqp import commands
 from pamqp.base import Frame
 
 from taskq.broker.amqp.plane.channel import BODY, HEADER, METHOD
@@ -25,6 +26,25 @@ FRAME_OVERHEAD = 8  # bytes around a payload
 def command(number: int, frame: Frame) -> bytes:
     """Return any method frame."""
     return pamqp.frame.marshal(frame, number)
+
+
+def consume(queue: str, tag: str) -> Frame:
+    """Return a Basic.Consume with acks by hand."""
+    return _Consume(queue=queue, consumer_tag=tag, no_ack=False)
+
+
+def get(queue: str) -> Frame:
+    """Return a Basic.Get with acks by hand."""
+    return _Get(queue=queue, no_ack=False)
+
+
+class _Consume(commands.Basic.Consume):
+    # pamqp refuses names that RabbitMQ takes.
+    def validate(self) -> None: ...
+
+
+class _Get(commands.Basic.Get):
+    def validate(self) -> None: ...
 
 
 def ack(number: int, tag: int, *, multiple: bool) -> bytes:

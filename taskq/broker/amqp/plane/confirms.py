@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +18,9 @@ class ConfirmLedger(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._open.values())
 
     def add(self, publish: T) -> None:
         """Take note of a publish that goes out now; the order of the calls is that of the wire."""

@@ -6,6 +6,7 @@ Every message is persistent.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 
@@ -110,7 +111,7 @@ def decode_message_id(content: bytes) -> str:
     return decode_content(content, b"").message_id
 
 
-def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912  # one branch for each property, in their order
+def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  # a branch for each property, in order
     (flags,) = _FLAGS.unpack_from(content, 12)
     at = 14
     if flags & _MORE_FLAGS:
@@ -120,9 +121,11 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912  # one bra
     headers: dict[str, object] = {}
     priority = timestamp = None
     if flags & _CONTENT_TYPE:
-        content_type, at = _short(content, at)
+        end = at + 1 + content[at]
+        content_type, at = _word(content[at + 1 : end]), end
     if flags & _CONTENT_ENCODING:
-        content_encoding, at = _short(content, at)
+        end = at + 1 + content[at]
+        content_encoding, at = _word(content[at + 1 : end]), end
     if flags & _HEADERS:
         headers, at = decode_table(content, at)
     if flags & _DELIVERY_MODE:
@@ -131,22 +134,29 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912  # one bra
         priority = content[at]
         at += 1
     if flags & _CORRELATION_ID:
-        correlation_id, at = _short(content, at)
+        end = at + 1 + content[at]
+        correlation_id, at = content[at + 1 : end].decode("utf-8", "replace"), end
     if flags & _REPLY_TO:
-        reply_to, at = _short(content, at)
+        end = at + 1 + content[at]
+        reply_to, at = _word(content[at + 1 : end]), end
     if flags & _EXPIRATION:
         at += 1 + content[at]
     if flags & _MESSAGE_ID:
-        message_id, at = _short(content, at)
+        end = at + 1 + content[at]
+        message_id, at = content[at + 1 : end].decode("utf-8", "replace"), end
     if flags & _TIMESTAMP:
         (timestamp,) = _TIME.unpack_from(content, at)
         at += 8
     if flags & _TYPE:
-        kind, at = _short(content, at)
+        end = at + 1 + content[at]
+        kind, at = _word(content[at + 1 : end]), end
     if flags & _USER_ID:
         at += 1 + content[at]
     if flags & _APP_ID:
-        app_id, at = _short(content, at)
+        end = at + 1 + content[at]
+        app_id, at = _word(content[at + 1 : end]), end
+    if at > len(content):
+        raise ProtocolViolation("a text that ends after its frame")
     return Message(
         body=body,
         message_id=message_id,
@@ -165,8 +175,6 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912  # one bra
 _FLAGS = Struct(">H")
 
 
-def _short(content: bytes, at: int) -> tuple[str, int]:
-    end = at + 1 + content[at]
-    if end > len(content):
-        raise ProtocolViolation("a text that ends after its frame")
-    return content[at + 1 : end].decode(errors="replace"), end
+@lru_cache(maxsize=1024)  # the same few, message after message
+def _word(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

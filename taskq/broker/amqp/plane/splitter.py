@@ -2,7 +2,8 @@
 
 It starts at byte 0, since a cut that starts later starts in the middle of a frame. An incomplete frame waits in one
 buffer until all of it is there, and is looked at no earlier, so that the work is linear in the bytes however they are
-cut. The answers of channel 0 about alarms are read in passing: aio-pika hides them.
+cut. What channel 0 says about alarms and the connection's end is read in passing: aio-pika hides the one, and tells the
+other late.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ _FEWEST = _HEAD_SIZE + 1  # bytes of a frame without a payload
 _BEFORE_TUNING = 1 << 20  # bytes; the frames of a handshake are small
 _OTHER_PROTOCOL = b"AMQP"
 _CONNECTION = b"\x00\x0a"
-_BLOCKED, _UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
+_BLOCKED, _UNBLOCKED, _CLOSE = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d", b"\x00\x0a\x00\x32"
 
 
 class Splitter:
     """Cuts what :meth:`feed` gets. ``channels`` are the hot ones, by number; their owner adds and removes them.
 
     ``blocked`` is the reason of the broker's alarm while there is one; ``on_blocked`` is called when that changes.
+    ``on_close`` is called with the broker's reason when it closes the connection.
     """
 
-    def __init__(self, on_blocked: Callable[[str | None], None]) -> None:
+    def __init__(self, on_blocked: Callable[[str | None], None], on_close: Callable[[str], None]) -> None:
         self.channels: dict[int, ChannelState] = {}
         self.blocked: str | None = None
         self._on_blocked = on_blocked
+        self._on_close = on_close
         self._largest = _BEFORE_TUNING
         self._rest = bytearray()
         self._wanted = _FEWEST  # bytes until it is worth looking at `_rest` again
@@ -109,6 +112,11 @@ class Splitter:
             self.blocked = frame.reason or "an alarm"
         elif method == _UNBLOCKED:
             self.blocked = None
+        elif method == _CLOSE:
+            close = unmarshalled(0, payload)
+            assert isinstance(close, commands.Connection.Close)
+            self._on_close(close.reply_text or f"code {close.reply_code}")
+            return
         else:
             return
         self._on_blocked(self.blocked)

@@ -16,6 +16,7 @@ from struct import error as StructError
 from typing import cast
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.wire import headers
 
 _LONGEST_NAME = 255
 _DEEPEST = 32  # tables within tables; RabbitMQ itself sets no limit, Python's stack does
@@ -95,11 +96,60 @@ def _encode_decimal(value: Decimal) -> bytes:
 
 
 def decode_table(data: bytes, start: int = 0) -> tuple[dict[str, object], int]:
-    """Return the table that begins at ``start`` and where it ends. Raises :class:`ProtocolViolation`."""
+    """Return the table that begins at ``start`` and where it ends. Raises :class:`ProtocolViolation`.
+
+    The headers of a job end with instants (when it was enqueued, until when it may start). What stands before them is
+    the same in job after job, so that is remembered.
+    """
     try:
+        end = start + 4 + _UINT.unpack_from(data, start)[0]
+        head_end, instants = _instants(data, start + 4, min(end, len(data)))
+        if instants:
+            head = _remembered(data[start + 4 : head_end])
+            if head is not None:
+                table = head.copy()
+                table.update(instants)
+                return table, end
         return _decode_table(data, start, 0)
     except (StructError, IndexError, ValueError, OverflowError) as error:
         raise ProtocolViolation(f"a field table that cannot be read: {error}") from None
+
+
+# From the last to the first, each with the bytes that stand before its value.
+_INSTANTS = tuple(
+    (name, b"%c%bl" % (len(name), name.encode())) for name in (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT)
+)
+_LONG_VALUE = Struct(">q")
+_HEADS: dict[bytes, dict[str, object]] = {}
+_MOST_HEADS, _LONGEST_HEAD = 1024, 512
+_SCALARS = (str, int, float, bytes, type(None))
+
+
+def _instants(data: bytes, start: int, end: int) -> tuple[int, list[tuple[str, object]]]:
+    """Return the instants with which a table ends, and where they begin."""
+    found: list[tuple[str, object]] = []
+    for name, marker in _INSTANTS:
+        at = end - 8 - len(marker)
+        if at >= start and data.startswith(marker, at):
+            found.append((name, _LONG_VALUE.unpack_from(data, end - 8)[0]))
+            end = at
+    found.reverse()
+    return end, found
+
+
+def _remembered(head: bytes) -> dict[str, object] | None:
+    """Return the entries of a table's beginning, ``None`` when it is none (its last value is longer, say)."""
+    table = _HEADS.get(head)
+    if table is None:
+        try:
+            table, _ = _decode_table(_UINT.pack(len(head)) + head, 0, 0)
+        except (ProtocolViolation, StructError, IndexError, ValueError, OverflowError):
+            return None
+        if len(head) <= _LONGEST_HEAD and all(isinstance(value, _SCALARS) for value in table.values()):
+            if len(_HEADS) >= _MOST_HEADS:
+                _HEADS.clear()
+            _HEADS[head] = table
+    return table
 
 
 def _decode_table(data: bytes, start: int, depth: int) -> tuple[dict[str, object], int]:

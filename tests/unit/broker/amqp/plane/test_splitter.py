@@ -93,7 +93,8 @@ class Fed:
 
     def __init__(self) -> None:
         self.alarms: list[str | None] = []
-        self.splitter = Splitter(self.alarms.append)
+        self.closes: list[str] = []
+        self.splitter = Splitter(self.alarms.append, self.closes.append)
         self.hot = ChannelState(HOT)
         self.splitter.channels[HOT] = self.hot
         self.cold = b""

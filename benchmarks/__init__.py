@@ -1,0 +1,1 @@
+"""How fast taskq is, beside what it is built on. Run it with ``make bench``."""

@@ -1,0 +1,122 @@
+"""Looking at queues, and taking single messages out of them, on channels made for the purpose.
+
+RabbitMQ shows a message only by handing it out. So a look takes messages with Basic.Get and gives them back by closing
+the channel, which counts as a redelivery of each; dead-letter queues are declared so that this never drops one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from taskq.broker.amqp.declaring import Declarer
+from taskq.broker.amqp.lifeline import Lifeline
+from taskq.broker.amqp.plane.commands import get
+from taskq.broker.amqp.plane.events import Event, Got
+from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.hotchannel import HotChannel
+from taskq.broker.amqp.received import received
+from taskq.broker.amqp.refusals import refused_channel
+from taskq.broker.protocol import Outgoing, QueueState
+from taskq.errors import BrokerError, Unroutable
+from taskq.wire.message import Message
+
+_AT_ONCE = 100
+_CLOSE_S = 5.0
+
+
+class Inspected(Protocol):
+    """What an inspector needs of its broker."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def declarer(self) -> Declarer: ...
+
+    async def lifeline_to_look(self) -> Lifeline: ...
+
+    def known_queues(self, names: Iterable[str]) -> Iterable[str]: ...
+
+    def publish_always(self, outgoing: Outgoing) -> asyncio.Future[None]: ...
+
+
+class AmqpInspector:
+    """Implements :class:`taskq.broker.protocol.Inspector`.
+
+    RabbitMQ tells a client neither which queues there are nor how many deliveries are unsettled or delayed: the list
+    is of the queues that this process declared or used.
+    """
+
+    def __init__(self, broker: Inspected) -> None:
+        self._broker = broker
+
+    async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
+        """Return the known queues that exist, sorted by name."""
+        states: list[QueueState] = []
+        for name in sorted(self._broker.known_queues(names)):
+            counts = await self._broker.declarer.counts(name)
+            if counts is not None:
+                states.append(QueueState(name, counts.ready, None, None, counts.consumers))
+        return states
+
+    async def browse(self, queue: str, *, limit: int) -> list[Message]:
+        """Return up to ``limit`` messages that are ready, the oldest first."""
+        messages: list[Message] = []
+        async with self._channel() as channel:
+            while len(messages) < limit:
+                page = await self._page(channel, queue, min(_AT_ONCE, limit - len(messages)))
+                messages += [received(got).message for got in page]
+                if len(page) < min(_AT_ONCE, limit):
+                    break
+        return messages
+
+    async def rework(self, queue: str, decide: Callable[[Message], Sequence[Outgoing] | None]) -> int:
+        """Offer each message that is ready now to ``decide``, page by page.
+
+        What it leaves stays taken until the end, so that nothing is offered twice.
+        """
+        counts = await self._broker.declarer.counts(queue)
+        if counts is None:
+            raise Unroutable(queue)
+        settled, left = 0, counts.ready
+        async with self._channel() as channel:
+            while left > 0:
+                page = await self._page(channel, queue, min(_AT_ONCE, left))
+                left = left - len(page) if page else 0
+                settling: list[Awaitable[None]] = []
+                try:
+                    for got in page:
+                        replacements = decide(received(got).message)
+                        if replacements is not None:
+                            settling.append(self._settle(channel, got, replacements))
+                finally:
+                    settled += len(await asyncio.gather(*settling))
+        return settled
+
+    async def _settle(self, channel: HotChannel, got: Got, replacements: Sequence[Outgoing]) -> None:
+        await asyncio.gather(*(self._broker.publish_always(outgoing) for outgoing in replacements))
+        channel.ack(got.tag)
+
+    async def _page(self, channel: HotChannel, queue: str, size: int) -> list[Got]:
+        answers = [channel.ask(get(queue)) for _ in range(size)]
+        try:
+            return [answer for answer in await asyncio.gather(*answers) if isinstance(answer, Got)]
+        except ChannelGone as gone:
+            label = self._broker.label
+            raise refused_channel(gone.text, label, "read") or BrokerError(f"{label}: {gone}") from None
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncGenerator[HotChannel]:
+        link = await (await self._broker.lifeline_to_look()).link()
+        channel = await link.hot_channel(_nothing)
+        try:
+            yield channel
+        finally:
+            await channel.close_within(_CLOSE_S)
+
+
+def _nothing(event: Event) -> None:
+    """Nothing comes unasked on such a channel."""

@@ -1,0 +1,116 @@
+"""One connection to the broker: aio-pika's, with a plane below it. It is opened once, and not again.
+
+Every channel gets its number here, those of the plane and those that aio-pika opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractChannel
+from aio_pika.connection import make_url
+
+from taskq.broker.amqp.faults import translated
+from taskq.broker.amqp.plane.events import Event
+from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.hotchannel import HotChannel
+from taskq.broker.amqp.plane.numbers import ChannelNumbers
+from taskq.broker.amqp.plane.transport import Plane, PlaneFactory
+
+_CLOSE_S = 5.0
+
+
+class Link:
+    """An open connection. ``plane`` says whether it is blocked, and when and why it was lost."""
+
+    def __init__(self, connection: aio_pika.Connection, plane: Plane, tune: Any, heartbeat_s: int) -> None:
+        self.plane = plane
+        self._connection = connection
+        self._numbers = ChannelNumbers(tune.channel_max or 0)
+        self._silence_s = 2 * heartbeat_s
+        self._loop = asyncio.get_running_loop()
+        self._watch = self._loop.call_later(heartbeat_s / 4, self._look)
+
+    @classmethod
+    async def open(cls, address: str, *, label: str, name: str, heartbeat_s: int, timeout_s: float) -> Link:
+        """Connect to ``address``, a URL with all that belongs to it. ``name`` is what the broker shows.
+
+        Raises :class:`BrokerUnreachable`, :class:`AccessRefused`, within ``timeout_s``.
+        """
+        connection = aio_pika.Connection(make_url(address, heartbeat=heartbeat_s, name=name))
+        factory = PlaneFactory()
+        connection.kwargs["transport_factory"] = factory
+        try:
+            with translated(label, connecting=True):
+                async with asyncio.timeout(timeout_s):
+                    await connection.connect()
+                return cls._over(connection, factory.plane, heartbeat_s)
+        except BaseException:
+            if factory.opened:
+                factory.plane.abort("it was not opened")
+            raise
+
+    @classmethod
+    def _over(cls, connection: aio_pika.Connection, plane: Plane, heartbeat_s: int) -> Link:
+        assert connection.transport is not None
+        underlay = connection.transport.connection
+        assert isinstance(underlay, aiormq.Connection)
+        tune = underlay.connection_tune
+        plane.tune(tune.frame_max or 0)
+        plane.answers_cancel = underlay.accept_consumer_cancel_ok
+        return cls(connection, plane, tune, heartbeat_s)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was not lost yet."""
+        return not self.plane.lost.done()
+
+    async def hot_channel(
+        self, receive: Callable[[Event], None], on_gone: Callable[[ChannelGone], None] = lambda gone: None
+    ) -> HotChannel:
+        """Open a channel of the plane. Raises :class:`ChannelGone`."""
+        if not self.alive:
+            raise ChannelGone(text=self.plane.lost.result())
+        channel = HotChannel(
+            self.plane, self._numbers.take(), receive=receive, on_gone=on_gone, free=self._numbers.free
+        )
+        await channel.open()
+        return channel
+
+    @asynccontextmanager
+    async def cold_channel(self) -> AsyncGenerator[AbstractChannel]:
+        """Open a channel of aio-pika's, to declare and to ask; closed at the end."""
+        number = self._numbers.take()
+        channel = self._connection.channel(channel_number=number, publisher_confirms=False)
+        await channel.initialize()
+        try:
+            yield channel
+        finally:
+            if not channel.is_closed:
+                await channel.close()
+            self._numbers.free(number)
+
+    async def close(self) -> None:
+        """Close it in order, or at once when the broker does not answer. Harmless when it is lost, and twice."""
+        self._watch.cancel()
+        if self.alive:
+            self.plane.flush()
+        with suppress(TimeoutError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._connection.close()
+        self.plane.abort("it was closed")
+
+    def _look(self) -> None:
+        """Give the connection up when it is alive in name only."""
+        if not self.alive:
+            return
+        silent_s = self._loop.time() - self.plane.last_seen
+        if silent_s > self._silence_s:
+            self.plane.abort(f"no sign of life for {silent_s:.0f} s")
+            return
+        self._watch = self._loop.call_later(self._silence_s / 8, self._look)

@@ -1,0 +1,57 @@
+"""What arrives, as a message and how often it came back.
+
+A quorum queue counts by itself, in ``x-delivery-count``. A classic one only says that a message came back: there the
+consumer counts, in a header of a copy that it publishes before the job is run. Neither is part of the message.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from taskq.broker.amqp.delays import NOT_BEFORE
+from taskq.broker.amqp.plane.events import Delivered, Got
+from taskq.broker.amqp.plane.faults import ProtocolViolation
+from taskq.broker.amqp.plane.properties import decode_content
+from taskq.wire.message import Message
+
+REDELIVERIES = "taskq-redeliveries"
+_COUNT = "x-delivery-count"
+_OURS = (_COUNT, "x-acquired-count", REDELIVERIES, NOT_BEFORE)
+
+
+class Received(NamedTuple):
+    """``redeliveries``: how often this copy was delivered before. ``uncounted``: nobody has counted this time yet.
+
+    ``not_before``: it came out of the delay ladder too early, since that is shorter than its delay.
+    """
+
+    message: Message
+    redeliveries: int
+    uncounted: bool
+    not_before: float | None
+
+
+def received(event: Delivered | Got) -> Received:
+    """Return what arrived. Properties that nobody can read leave a message of the body alone."""
+    try:
+        message = decode_content(event.content, event.body)
+    except ProtocolViolation:
+        return Received(Message(body=event.body, message_id="", content_type=None), 0, False, None)
+    headers = message.headers
+    if not event.redelivered and REDELIVERIES not in headers and NOT_BEFORE not in headers and _COUNT not in headers:
+        return Received(message, 0, False, None)
+    assert isinstance(headers, dict)
+    counted, own = _number(headers.get(_COUNT)), _number(headers.get(REDELIVERIES))
+    millis = headers.get(NOT_BEFORE)
+    for name in _OURS:
+        headers.pop(name, None)
+    return Received(
+        message,
+        redeliveries=(counted or 0) + (own or 0),
+        uncounted=event.redelivered and counted is None,
+        not_before=millis / 1000 if isinstance(millis, int) else None,
+    )
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None

@@ -1,0 +1,50 @@
+"""Fixtures of tests that run on RabbitMQ; a folder's `conftest.py` imports those that it wants.
+
+Each test runs once on each version, see `shared`. A test that leaves a channel or connection error in the broker's log
+fails, unless it says with the mark ``broker_problems`` what it provokes: ``@pytest.mark.broker_problems("not_found")``,
+where each argument is a pattern, and none allows everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import rabbit
+from tests.support.rabbit import RabbitNode, SharedRabbit
+
+
+@pytest.fixture(params=rabbit.brokers(), ids=rabbit.label)
+def shared_rabbit(request: pytest.FixtureRequest) -> Iterator[SharedRabbit]:
+    """The broker that all tests use; the check of its log is around the test."""
+    broker = rabbit.shared(request.param)
+    position = broker.log_position()
+    yield broker
+    _fail_on(broker.problems_since(position), request.node)
+
+
+@pytest.fixture
+def amqp_url(shared_rabbit: SharedRabbit) -> Iterator[str]:
+    """The URL of a virtual host of the test's own on the shared broker."""
+    url = shared_rabbit.new_vhost()
+    yield url
+    shared_rabbit.drop_vhost(url)
+
+
+@pytest.fixture(params=rabbit.versions(), ids=rabbit.label)
+def own_node(request: pytest.FixtureRequest) -> Iterator[RabbitNode]:
+    """A running node of the test's own with nothing on it, to be killed, stopped, paused and started as it likes.
+
+    Its log is not looked at.
+    """
+    with rabbit.own_node(request.param) as node:
+        yield node
+
+
+def _fail_on(problems: list[str], node: pytest.Item) -> None:
+    allowed = [pattern for mark in node.iter_markers("broker_problems") for pattern in mark.args or ("",)]
+    left = [problem for problem in problems if not any(re.search(pattern, problem) for pattern in allowed)]
+    if left:
+        pytest.fail("\n".join(["the test made the broker complain:", *left]), pytrace=False)

@@ -1,0 +1,128 @@
+"""A RabbitMQ node of the tests' own, with what it can be told while it runs.
+
+Orders go to it by Erlang's own `erl_call`, in milliseconds: `rabbitmqctl` takes a second, and the management plugin
+takes five more whenever the node ends.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from tests.support.rabbit.problems import problems
+from tests.support.rabbit.process import NodeProcess
+
+_ALARM_S = 20.0
+_LOOK_S = 0.05
+
+
+class RabbitNode(NodeProcess):
+    """One node: its life, orders to it, and its log."""
+
+    def url(self, vhost: str = "%2F") -> str:
+        """Return the URL of a virtual host."""
+        return f"amqp://guest:guest@{self.host}/{vhost}"
+
+    def eval(self, expression: str) -> str:
+        """Have it evaluate Erlang expressions, and return the value of the last as Erlang writes it.
+
+        Takes milliseconds. What is not ASCII is written as numbers.
+        """
+        said = f'lists:flatten(io_lib:format("~0p", [begin {expression} end])).\n'
+        done = self.run("erl_call", "-sname", self._name, "-e", said=said)
+        assert done.stdout.startswith('{ok, "'), f"{expression}: {done.stdout}{done.stderr}"
+        return done.stdout.removeprefix('{ok, "').removesuffix('"}')
+
+    def ctl(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` and return what it wrote. It takes about a second."""
+        done = self.run("rabbitmqctl", "--quiet", *arguments)
+        assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def new_vhost(self) -> str:
+        """Make a virtual host that `guest` may use, and return its name."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self._add_vhost(name)
+        return name
+
+    def drop_vhost(self, name: str) -> None:
+        """Delete a virtual host with all that is in it; its connections are closed."""
+        self.eval(f"rabbit_vhost:delete({_binary(name)}, {_BY})")
+
+    def add_user(self, name: str, password: str) -> None:
+        """Add a user without any permission."""
+        arguments = ", ".join(map(_binary, (name, password)))
+        self.eval(f"ok = rabbit_auth_backend_internal:add_user({arguments}, {_BY})")
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user; its connections stay open."""
+        self.eval(f"rabbit_auth_backend_internal:delete_user({_binary(name)}, {_BY})")
+
+    def allow(self, user: str, vhost: str, pattern: str = ".*") -> None:
+        """Give a user the permissions to configure, write and read what matches."""
+        arguments = ", ".join(map(_binary, (user, vhost, pattern, pattern, pattern)))
+        self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({arguments}, {_BY})")
+
+    def close_connections(self, reason: str = "bye") -> None:
+        """Close every connection to it, as an administrator does (320)."""
+        self.eval(f'[rabbit_networking:close_connection(Pid, "{reason}") || Pid <- rabbit_networking:connections()]')
+
+    def alarm_disk(self, on: bool) -> None:
+        """Have it believe that its disk is full, or not any more; it is so when this returns."""
+        self.eval(f'ok = rabbit_disk_monitor:set_disk_free_limit("{"100000GB" if on else "1MB"}")')
+        self._expect_alarm("disk", on)
+
+    def alarm_memory(self, on: bool) -> None:
+        """Have it believe that its memory is used up, or not any more; it is so when this returns."""
+        watermark = "0.000001" if on else '{absolute, "2GB"}'
+        self.eval(f"ok = vm_memory_monitor:set_vm_memory_high_watermark({watermark})")
+        self._expect_alarm("memory", on)
+
+    def write_down(self) -> None:
+        """Have it write what it would write within seconds.
+
+        A quorum queue that was declared less than a second ago is lost by :meth:`kill`, with messages that were
+        confirmed: RabbitMQ notes its queues down that much later (`ra_directory`, 3.10.8 and 4.0.5).
+        """
+        self.eval("[ok = dets:sync(Table) || Table <- dets:all()]")
+
+    def empty(self) -> None:
+        """Have it as it was at first: going on, without alarms, and with nothing but an empty virtual host `/`."""
+        self.resume()
+        self.alarm_disk(False)
+        self.alarm_memory(False)
+        self.eval(f"[rabbit_vhost:delete(Name, {_BY}) || Name <- rabbit_vhost:list_names()]")
+        self._add_vhost("/")
+
+    def log_position(self) -> int:
+        """Return where its log ends now, for :meth:`problems_since`."""
+        self._flush_log()
+        return len(self._logged())
+
+    def problems_since(self, position: int) -> list[str]:
+        """Return what it has logged about channel and connection errors since then."""
+        self._flush_log()
+        return problems(self._logged(position).decode(errors="replace"))
+
+    def _add_vhost(self, name: str) -> None:
+        self.eval(f"ok = rabbit_vhost:add({_binary(name)}, {_BY})")
+        self.allow("guest", name)
+
+    def _flush_log(self) -> None:
+        """It writes its log seconds late, if nobody asks."""
+        if self.running and not self.paused:
+            self.eval("[catch rabbit_logger_std_h:filesync(Handler) || Handler <- logger:get_handler_ids()]")
+
+    def _expect_alarm(self, kind: str, on: bool) -> None:
+        until = time.monotonic() + _ALARM_S
+        while (f"{{resource_limit,{kind}," in self.eval("rabbit_alarm:get_alarms()")) != on:
+            assert time.monotonic() < until, f"the {kind} alarm does not become {on}; does the node see its disk?"
+            time.sleep(_LOOK_S)
+
+
+def _binary(text: str) -> str:
+    """Return text as Erlang writes a binary."""
+    return "<<" + ", ".join(map(str, text.encode())) + ">>"
+
+
+_BY = _binary("the tests")

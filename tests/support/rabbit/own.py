@@ -1,0 +1,42 @@
+"""A node that a test has to itself: it may kill, stop and pause it.
+
+A start takes seconds. So a node that runs at the end of its test is emptied and handed to the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.rabbit.installation import SYSTEM
+from tests.support.rabbit.node import RabbitNode
+
+_IDLE: dict[str, RabbitNode] = {}
+
+
+@contextmanager
+def own_node(version: str = SYSTEM) -> Iterator[RabbitNode]:
+    """Have a running node with nothing on it; afterwards it may be in any state."""
+    node = _IDLE.pop(version, None) or _started(version)
+    try:
+        yield node
+        if node.running:
+            node.empty()
+            _IDLE[version] = node
+    finally:
+        if node not in _IDLE.values():
+            node.close()
+
+
+def _started(version: str) -> RabbitNode:
+    node, owner = RabbitNode(version), os.getpid()
+
+    def end() -> None:
+        if os.getpid() == owner:  # not when a forked child ends
+            node.close()
+
+    atexit.register(end)
+    node.start()
+    return node
