@@ -22,6 +22,7 @@ from taskq.tasks.queues import Queue
 from taskq.wire.ids import new_message_id
 from taskq.wire.message import Message
 from tests.support import rabbit
+from tests.support.ladder import make_ladder
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 15.0
@@ -124,9 +125,7 @@ class AmqpStand(Stand):
         assert not [each for each in problems if not any(word in each for word in self._provoked)]
 
     async def prepare_delays(self) -> None:
-        async with self.new() as broker:
-            await broker.declare([Queue("first")])
-            await publish(broker, to("first", not_before=time.time() + 0.05))
+        await make_ladder(self.url)
 
     def provokes(self, complaint: str) -> None:
         self._provoked.append(complaint)

@@ -21,6 +21,7 @@ def gaps_s(stage: Stage, job: str) -> list[float]:
 
 
 async def test_attempts_are_counted_and_the_gaps_between_them_grow(stage: Stage) -> None:
+    await stage.prepare_delays()
     await stage.workers.start("--queue", "retries")
     job_id = "third-time-lucky"
     assert await flaky.with_options(job_id=job_id).call(3) == 3

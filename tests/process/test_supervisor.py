@@ -3,8 +3,12 @@
 import os
 import signal
 
+import pytest
+
 from tests.support.program import block_the_loop, work
 from tests.support.stage import Stage
+
+pytestmark = pytest.mark.one_broker
 
 
 async def test_a_killed_child_is_started_again(stage: Stage) -> None:

@@ -15,6 +15,8 @@ from tests.support.stage import Stage, environment
 from tests.support.waiting import eventually
 from tests.support.workers import ROOT
 
+pytestmark = pytest.mark.one_broker
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -30,7 +32,11 @@ async def server(stage: Stage) -> AsyncIterator[tuple[subprocess.Popen[bytes], h
     log = stage.folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment(stage.folder)}, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment(stage.folder)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:

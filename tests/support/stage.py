@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from taskq import BoundCall, Job, TaskQ
+from taskq.broker.amqp.broker import AmqpBroker
+from taskq.broker.protocol import Broker
 from taskq.wire.dead import DeadLetter
 from taskq.wire.ids import new_job_id
+from tests.support.ladder import in_ladder, make_ladder
 from tests.support.ledger import (
     Dead,
     Ended,
@@ -30,12 +33,16 @@ from tests.support.waiting import eventually
 from tests.support.workers import Workers
 
 MANY = 10_000
+_LOOKS = 4  # in a row, a tenth of a second apart: longer than a settle takes
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return what the environment of every process of a test says; ``folder`` is the test's own."""
+def environment(folder: Path, url: str | None = None) -> dict[str, str]:
+    """Return what the environment of every process of a test says; ``folder`` is the test's own.
+
+    ``url``: an empty broker; without one, a file in the folder.
+    """
     return {
-        "TASKQ_URL": f"sqlite:///{folder / 'broker.db'}",
+        "TASKQ_URL": url or f"sqlite:///{folder / 'broker.db'}",
         "TASKQ_LOG_FORMAT": "json",
         LEDGER: str(folder / "ledger"),
     }
@@ -49,6 +56,21 @@ class Stage:
     app: TaskQ[object]
     workers: Workers
     pen: Pen
+
+    @property
+    def broker(self) -> Broker:
+        """The app's broker."""
+        return self.app.connection.broker
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the embedded one, which knows all about its queues."""
+        return not isinstance(self.broker, AmqpBroker)
+
+    async def prepare_delays(self) -> None:
+        """Make what the first delay on a new broker would make."""
+        if not self.embedded:
+            await make_ladder(self.app.settings().url)
 
     def gate(self, name: str = "gate") -> Path:
         """Return a path where no file is yet; ``touch`` it to let the jobs at it end."""
@@ -116,10 +138,16 @@ class Stage:
         await eventually(returned, what, within_s=within_s, look_s=0.25, detail=self._logs)
 
     async def until_at_rest(self, *, within_s: float = 30.0) -> None:
-        """Wait until no work queue holds anything."""
+        """Wait until no work queue holds anything.
+
+        RabbitMQ does not tell what is unsettled: there, no worker may run a job, and it has to be so for a while.
+        """
+        looks = 1 if self.embedded else _LOOKS
 
         async def empty() -> bool:
-            return not any(q.ready or q.unsettled or q.delayed for q in await self._work_queues())
+            nonlocal looks
+            looks = looks - 1 if not await self._holds_anything() else _LOOKS
+            return looks <= 0
 
         await eventually(empty, "all queues are empty", within_s=within_s, look_s=0.1, detail=self._logs)
 
@@ -131,6 +159,14 @@ class Stage:
         """Compare the ledger with the broker as it is now."""
         return check(self.history, await self._final_state())
 
+    async def _holds_anything(self) -> bool:
+        if any(q.ready or q.unsettled or q.delayed for q in await self._work_queues()):
+            return True
+        if not isinstance(self.broker, AmqpBroker):
+            return False
+        living = [worker.pid for worker in self.workers.all if worker.status is None]
+        return bool(await in_ladder(self.broker)) or any(self.running(pid) for pid in living)
+
     async def _final_state(self) -> FinalState:
         dead: list[Dead] = []
         left: list[Left] = []
@@ -141,6 +177,8 @@ class Stage:
             left += [Left(state.name, message.correlation_id) for message in ready]
             if state.unsettled or state.delayed:
                 left.append(Left(state.name, count=(state.unsettled or 0) + (state.delayed or 0)))
+        if isinstance(self.broker, AmqpBroker) and (delayed := await in_ladder(self.broker)):
+            left.append(Left("the delay ladder", count=delayed))
         return FinalState(tuple(dead), tuple(left))
 
     async def _work_queues(self) -> list[Any]:
