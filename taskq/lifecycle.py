@@ -293,7 +293,10 @@ class Emitter:
 
     def wants(self, kind: type[Event]) -> bool:
         """Say whether anybody listens to ``kind``, so that events need not be built for nobody."""
-        return any(each.unless is None or not each.unless(kind) for each in self._for(kind))
+        for each in self._for(kind):  # noqa: SIM110  # it is asked for every job, and a generator costs as much again
+            if each.unless is None or not each.unless(kind):
+                return True
+        return False
 
     def emit(self, event: Event, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Give ``event`` to its listeners, in the order in which they were added.

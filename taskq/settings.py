@@ -46,6 +46,7 @@ class SettingArguments(TypedDict, total=False):
     reply_timeout: Duration
     connect_timeout: Duration
     heartbeat: int
+    ack_timeout: Duration
     max_message_bytes: int
     log_format: LogFormat
     log_level: str
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     reply_timeout: Seconds = Field(60.0, description="how long call and submit wait for a result")
     connect_timeout: Seconds = Field(10.0, description="how long opening waits for the broker")
     heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up after twice this")
+    ack_timeout: Seconds = Field(1800.0, description="RabbitMQ's consumer_timeout; time limits of tasks lie below it")
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
     log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
     log_level: Annotated[str, BeforeValidator(_in_capitals)] = Field(

@@ -43,6 +43,7 @@ class Backend:
                     emit=emitter.emit,
                     connect_timeout_s=settings.connect_timeout,
                     heartbeat_s=settings.heartbeat,
+                    ack_timeout_s=settings.ack_timeout,
                 )
             case _:
                 known = "sqlite:///taskq.db, memory:// or amqp://host"

@@ -172,6 +172,11 @@ class Broker(Protocol):
         """Its URL for people: absolute, password redacted."""
         ...
 
+    @property
+    def ack_timeout_s(self) -> float | None:
+        """After how many seconds without a settle the broker takes a delivery away; ``None``: it never does."""
+        ...
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

@@ -46,6 +46,8 @@ def check(
     rows = [_queue(queue, states, settings.concurrency) for queue in queues]
     for line in aligned(rows) if rows else ():
         print(f"          {printable(line)}")
+    if any(states[queue.name].delayed is None for queue in queues if queue.name in states):
+        print("          ?: the broker does not tell how many jobs are delayed")
     if missing := [queue.name for queue in queues if not queue.declare and queue.name not in states]:
         raise Complaint(f"no queue {missing[0]!r}, and declare=False leaves it to its owner", Status.BROKER)
 
@@ -75,8 +77,8 @@ def _settings(settings: Settings) -> str:
 def _queue(queue: Queue, states: dict[str, QueueState], concurrency: int) -> list[str]:
     state = states.get(queue.name)
     if state is not None:
-        delayed = "" if state.delayed is None else f"{state.delayed} delayed, "
-        there = f"there: {state.ready} ready, {delayed}{state.consumers} consumers"
+        delayed = "?" if state.delayed is None else state.delayed
+        there = f"there: {state.ready} ready, {delayed} delayed, {state.consumers} consumers"
     else:
         there = "would be declared" if queue.declare else "missing"
     slots = concurrency if queue.concurrency is None else queue.concurrency

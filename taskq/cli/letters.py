@@ -104,4 +104,7 @@ def _utc(instant: float | None) -> str | None:
 
 
 def _local(instant: float | None) -> str:
-    return "" if instant is None else datetime.fromtimestamp(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return "" if instant is None else datetime.fromtimestamp(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # the last hours of the year 9999, east of Greenwich
+        return ""

@@ -22,7 +22,7 @@ from taskq.cli.send import FORM
 from taskq.cli.status import Status
 from taskq.cli.words import default_app, split
 from taskq.errors import InvalidArguments
-from taskq.tasks.context import Context, current_context
+from taskq.tasks.context import Context, Running, current_context
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.tasks.definition import TaskDefinition
 from taskq.wire.ids import new_job_id
@@ -69,7 +69,7 @@ async def _run(app: App, definition: TaskDefinition, given: JobArguments, timeou
 
 
 async def _call(definition: TaskDefinition, given: JobArguments, context: Context[Any]) -> Any:
-    current_context.set(context)
+    current_context.set(Running(lambda: context))
     args = (context, *given.args) if definition.context else given.args
     function = partial(definition.function, *args, **given.kwargs)
     if inspect.iscoroutinefunction(definition.function):

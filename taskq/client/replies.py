@@ -78,8 +78,11 @@ class PendingResult(Generic[T]):
 
     def _warn_of_own_queue(self) -> None:
         """Tell when a task waits for what cannot begin before the task itself has ended."""
-        context, queue = current_context.get(), self._definition.queue
-        if context is not None and context.queue == queue and context.slots == 1 and not self._arrived.done():
+        here, queue = current_context.get(), self._definition.queue
+        if here is None or self._arrived.done():
+            return
+        context = here.context
+        if context.queue == queue and context.slots == 1:
             name = self._definition.name
             self._replies.emitter.emit(
                 OwnQueueAwaited(job_id=self.job_id, task=name, queue=queue, by_task=context.task)

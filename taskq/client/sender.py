@@ -107,9 +107,11 @@ class JobSender:
     async def _confirmed(self, call: BoundCall[Any], job_id: str, outgoing: Outgoing, timeout_s: float) -> None:
         try:
             await self.broker.publish(outgoing, timeout_s=timeout_s)
-        except PublishUnconfirmed:
-            raise PublishUnconfirmed(f"{call.task} [job {job_id}]", timeout_s, job_id) from None
-        self.emitter.emit(JobEnqueued(job_id=job_id, task=call.task, queue=call.queue, not_before=outgoing.not_before))
+        except PublishUnconfirmed as error:
+            raise PublishUnconfirmed(f"{call.task} [job {job_id}]", timeout_s, job_id, error.reason) from None
+        if self.emitter.wants(JobEnqueued):
+            enqueued = JobEnqueued(job_id=job_id, task=call.task, queue=call.queue, not_before=outgoing.not_before)
+            self.emitter.emit(enqueued)
 
     def _reply_timeout_s(self, call: BoundCall[Any]) -> float:
         own = call.options.reply_timeout

@@ -114,7 +114,10 @@ def _broker(event: life.BrokerEvent) -> tuple[int, str]:
         case life.BrokerAlarmEnded():
             return logging.INFO, f"{event.label} takes jobs again"
         case life.ConsumerInterrupted():
-            return logging.WARNING, f"queue {event.queue} is not consumed now ({event.reason}); it is opened again"
+            return (
+                logging.WARNING,
+                f"queue {event.queue} is not consumed now ({event.reason}); its consumer is opened again",
+            )
         case life.ConsumerResumed():
             return logging.INFO, f"queue {event.queue} is consumed again"
         case _:

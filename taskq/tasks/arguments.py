@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -14,8 +14,7 @@ from taskq.errors import DeclarationError, InvalidArguments
 from taskq.tasks.annotations import refuse_untravelling
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """Arguments ready for ``function(*args, **kwargs)``."""
 
     args: tuple[Any, ...]
@@ -73,6 +72,8 @@ class Parameters:
 
     def to_call(self, values: dict[str, Any], extra: dict[str, Any]) -> Arguments:
         """Return the arguments of the call that ``values`` (by name, validated) and ``extra`` describe."""
+        if self.variadic is None and not self.positional_only:
+            return Arguments((), values | extra if extra else values)
         variadic = values.pop(self.variadic, ()) if self.variadic is not None else ()
         names = [name for name in self.positional if variadic or name in self.positional_only]
         while names and not variadic and names[-1] not in values:

@@ -63,10 +63,10 @@ class Context(Generic[S_co]):
 
         Raises :class:`UsageError` outside of a task, and in a task that runs in a process of its own.
         """
-        context = _current.get()
-        if context is None:
+        here = current_context.get()
+        if here is None:
             raise UsageError("no task is running here; Context.current() works inside a task and what it calls")
-        return context
+        return here.context
 
     def from_thread(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a coroutine function on the worker's event loop from a ``def`` task and return its result.
@@ -83,6 +83,22 @@ class Context(Generic[S_co]):
         raise UsageError("from_thread is for threads; on the event loop, await the function itself")
 
 
-_current: ContextVar[Context[Any] | None] = ContextVar("taskq_context", default=None)
-current_context = _current
+class Running:
+    """An execution that may ask for its context, which is made when it first does: most tasks never look at it."""
+
+    __slots__ = ("_context", "_make")
+
+    def __init__(self, make: Callable[[], Context[Any]]) -> None:
+        self._make = make
+        self._context: Context[Any] | None = None
+
+    @property
+    def context(self) -> Context[Any]:
+        """The context, always the same."""
+        if self._context is None:
+            self._context = self._make()
+        return self._context
+
+
+current_context: ContextVar[Running | None] = ContextVar("taskq_context", default=None)
 """The variable behind :meth:`Context.current`; the worker and the testing kit set it."""

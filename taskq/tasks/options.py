@@ -116,7 +116,9 @@ def _check_header(name: object, value: object) -> None:
 
 def is_job_id(text: object) -> bool:
     """Say whether something can be a job id: 1 to 128 bytes of printable text."""
-    return isinstance(text, str) and text.isprintable() and 0 < len(text.encode()) <= _LONGEST_JOB_ID
+    if not isinstance(text, str) or not text.isprintable():
+        return False
+    return 0 < len(text) <= _LONGEST_JOB_ID and (text.isascii() or len(text.encode()) <= _LONGEST_JOB_ID)
 
 
 def is_text(value: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from taskq.tasks.context import Context, JobLog, current_context
+from taskq.tasks.context import Context, JobLog, Running, current_context
 from taskq.tasks.options import HeaderValue
 
 S = TypeVar("S")
@@ -37,7 +37,7 @@ def context(
         headers=dict(headers or {}),
         log=JobLog(**fields),
     )
-    token = current_context.set(made)
+    token = current_context.set(Running(lambda: made))
     try:
         yield made
     finally:

@@ -1,9 +1,16 @@
-"""A dead letter: the job's message as it was, with a record of why and when it died in its headers."""
+"""A dead letter: the job's message as it was, with a record of why and when it died in its headers.
+
+RabbitMQ moves messages by itself too, when they came back too often, say. Those have no record of ours; what it says
+of them itself, in ``x-death``, stands for it: https://www.rabbitmq.com/docs/dlx#effects
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import cast
 
 from taskq.errors import UndecodableMessage
 from taskq.wire import headers as h
@@ -30,12 +37,21 @@ _LEAST_ERROR = 400  # bytes that an error's message and traceback have in a dead
 _SMALL = (h.VERSION, h.ENQUEUED_AT, h.DEADLINE)
 _RECORD = (h.DEAD_REASON, h.DEAD_AT, h.ERROR_TYPE, h.ERROR_MESSAGE, h.ERROR_TRACEBACK)
 
+_DEATHS = "x-death"
+_BROKERS_REASONS: Mapping[str, str] = {
+    "delivery_limit": DeadReason.DELIVERY_LIMIT,
+    "expired": "expired in its queue",
+    "maxlen": "its queue was full",
+    "rejected": "rejected by a consumer",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A dead letter, read. Times are seconds since the epoch.
 
-    ``reason`` is ``delivery-limit`` for those that the broker itself moved, whose record is empty.
+    ``reason`` is a :class:`DeadReason`, or what a broker says of a message that it moved by itself. Such a letter has
+    no failure; its ``reason`` is ``delivery-limit`` where the broker says nothing.
     """
 
     message: Message
@@ -90,12 +106,14 @@ def new_dead_letter(
 def read_dead_letter(message: Message, origin: str) -> DeadLetter:
     """Read a message of the dead-letter queue of ``origin``. It never raises: all can be shown."""
     headers = message.headers
+    recorded = h.text(headers, h.DEAD_REASON)
+    death: h.Headers = {} if recorded else _death(headers, origin)
     return DeadLetter(
         message=message,
         job_id=job_id_of(message),
         task=message.type or None,
-        queue=h.text(headers, h.QUEUE) or origin,
-        reason=h.text(headers, h.DEAD_REASON) or DeadReason.DELIVERY_LIMIT,
+        queue=h.text(death, "queue") or h.text(headers, h.QUEUE) or origin,
+        reason=recorded or _brokers_reason(death),
         failure=Failure(
             h.text(headers, h.ERROR_TYPE) or "",
             h.text(headers, h.ERROR_MESSAGE) or "",
@@ -104,7 +122,7 @@ def read_dead_letter(message: Message, origin: str) -> DeadLetter:
         attempt=_number(headers, h.ATTEMPT),
         execution=_number(headers, h.EXECUTION),
         enqueued_at=_instant(headers, h.ENQUEUED_AT),
-        died_at=_instant(headers, h.DEAD_AT),
+        died_at=_instant(headers, h.DEAD_AT) if recorded else _time_of(death),
     )
 
 
@@ -135,3 +153,33 @@ def _instant(headers: h.Headers, name: str) -> float | None:
         return h.instant(headers, name)
     except UndecodableMessage:
         return None
+
+
+def _death(headers: h.Headers, origin: str) -> h.Headers:
+    """Return what the broker says of the message's last death in ``origin``, else of its last one, else nothing.
+
+    There may be others before it: a delay is a death by expiry in each queue that it waited in.
+    """
+    said = headers.get(_DEATHS)
+    entries = cast("list[object]", said) if isinstance(said, list) else []
+    deaths = [cast("h.Headers", entry) for entry in entries if isinstance(entry, Mapping)]
+    here = [death for death in deaths if h.text(death, "queue") == origin]
+    return next(iter(here + deaths), cast("h.Headers", {}))
+
+
+def _brokers_reason(death: h.Headers) -> str:
+    reason = h.text(death, "reason")
+    return _BROKERS_REASONS.get(reason, reason) if reason else DeadReason.DELIVERY_LIMIT
+
+
+def _time_of(death: h.Headers) -> float | None:
+    """Return when it was, as it says itself; RabbitMQ counts in whole seconds."""
+    when = death.get("time")
+    try:
+        if isinstance(when, datetime):
+            return when.timestamp()
+        if isinstance(when, int) and not isinstance(when, bool):
+            return datetime.fromtimestamp(when, UTC).timestamp()
+    except (ValueError, OverflowError, OSError):  # no time that can be shown
+        pass
+    return None

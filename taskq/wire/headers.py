@@ -63,6 +63,8 @@ def users(headers: Headers) -> dict[str, HeaderValue]:
 def whole_number(headers: Headers, name: str, default: int, *, least: int = 0) -> int:
     """Return an integer header. Raises :class:`UndecodableMessage` when it is something else or too small."""
     value = headers.get(name, default)
+    if type(value) is int and least <= value <= _LARGEST_NUMBER:  # nearly always
+        return value
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST_NUMBER:
         raise UndecodableMessage(f"header {name} is {_shown(value)}, not a whole number of at least {least}")
     return value
@@ -101,11 +103,18 @@ def cut(value: str, largest: int) -> str:
 
 def size_of(headers: Headers) -> int:
     """Return about how many bytes the headers take on the wire."""
-    return sum(_size(name) + 5 + _size(value) for name, value in headers.items())
+    total = 0
+    for name, value in headers.items():
+        # nearly all are plain text and numbers, and every job is measured
+        size = len(value) + 1 if isinstance(value, str) and value.isascii() else _size(value)
+        total += (len(name) + 1 if name.isascii() else _size(name)) + 5 + size
+    return total
 
 
 def _size(value: object) -> int:
     """Return the size of a name or a value; only foreign programs send more than text, numbers and bools."""
+    if isinstance(value, int):
+        return 9
     match value:
         case str():
             return len(value.encode(errors="replace")) + 1

@@ -9,15 +9,16 @@ import os
 import time
 import uuid
 
+_MILLIS = (1 << 48) - 1
+
 
 def new_job_id() -> str:
     """Return a new UUIDv7 as text."""
-    millis = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (millis & (1 << 48) - 1) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    millis = time.time_ns() // 1_000_000 & _MILLIS
+    random = os.urandom(10)
+    time_hex, hex = f"{millis:012x}", random.hex()
+    variant = "89ab"[random[9] & 3]
+    return f"{time_hex[:8]}-{time_hex[8:]}-7{hex[:3]}-{variant}{hex[3:6]}-{hex[6:18]}"
 
 
 def new_message_id() -> str:

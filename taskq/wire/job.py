@@ -5,7 +5,8 @@ Neighbours: :mod:`taskq.wire.reply` is the way back, :mod:`taskq.wire.dead` the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from taskq.errors import UndecodableMessage
 from taskq.tasks.options import is_job_id
@@ -16,8 +17,7 @@ from taskq.wire.message import Message
 ERROR_BYTES = 400  # of the last error, which every retry carries along
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobMessage:
+class JobMessage(NamedTuple):
     """A job's message, read.
 
     ``task`` is ``None`` for a foreign message (no ``type``). ``attempt`` and ``execution`` count from 1;

@@ -22,7 +22,7 @@ from taskq.worker.outcome import (
     TimedOut,
     Unusable,
 )
-from taskq.worker.verdict import Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
+from taskq.worker.verdict import NO_REPLY, Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
 
 
 def decide(  # noqa: PLR0912  # one case for each outcome, and no more
@@ -38,7 +38,7 @@ def decide(  # noqa: PLR0912  # one case for each outcome, and no more
         return Bury(outcome.reason, outcome.failure)
     match outcome:
         case Returned(body):
-            return Complete(body)
+            return NO_REPLY if body is None else Complete(body)
         case Unusable(reason, failure):
             return Bury(reason, failure)
         case Rejected(reason):

@@ -1,8 +1,8 @@
 """Running one attempt of a task: it returns an outcome as a value and never touches the broker.
 
 Whose cancellation is it? Three parties can end a running task early: its time limit, the worker's shutdown, and its
-own code. The time limit is an ``asyncio.timeout`` whose ``expired()`` tells it from a ``TimeoutError`` of the task's
-own; the shutdown sets a flag before it cancels; a ``CancelledError`` without either is the task's own and an error like
+own code. The time limit and the shutdown each set a flag before they cancel, which also tells a limit from a
+``TimeoutError`` of the task's own; a ``CancelledError`` without either is the task's own and an error like
 any other, unless the worker itself is being cancelled or has ended, as at the end of an event loop. Whatever a task
 does when it is cut (return, raise, swallow), the cut is what counts: it did not end by itself. When a shutdown and the
 time limit meet, the shutdown counts: the attempt starts again.
@@ -19,11 +19,13 @@ from functools import partial
 from typing import Any, cast
 
 from taskq.errors import InvalidArguments, MessageTooLarge
-from taskq.tasks.context import Context
+from taskq.tasks.context import Context, Running
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.wire.dead import DeadReason
 from taskq.wire.failure import Failure, message_of
+from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import (
+    NO_RESULT,
     Interrupted,
     Outcome,
     Raised,
@@ -52,11 +54,14 @@ class Attempt:
     clock, in seconds.
     """
 
+    __slots__ = ("_expired", "_interrupted", "_running", "_worker", "began", "thread")
+
     def __init__(self, worker: asyncio.Task[Any] | None = None) -> None:
         self._worker = worker
         self.began = 0.0
         self.thread: asyncio.Future[Any] | None = None
         self._interrupted = False
+        self._expired = False
         self._running: asyncio.Task[Any] | None = None
 
     @property
@@ -72,32 +77,45 @@ class Attempt:
             self._running.cancel()
         self._interrupted = True
 
-    async def run(self, call: Run, timeout_s: float) -> Any | Outcome:
+    def expire(self) -> None:
+        """Cut the attempt because its time limit is over; harmless after its end."""
+        if self._running is not None:
+            self._expired = True
+            self._running.cancel()
+
+    async def run(self, call: Run, timeout_s: float, limits: TimeLimits) -> Any | Outcome:
         """Return the value of ``call`` wrapped as :class:`Value`, or the outcome that stands in its place."""
-        cut_before = self._interrupted  # a name of its own: mypy would hold the attribute for false from here on
-        if cut_before:
+        if self._interrupted:
             return Interrupted()
         current = asyncio.current_task()
         assert current is not None
         cancels_before = current.cancelling()
         self._running = current
-        limit = asyncio.timeout(timeout_s)
+        limits.begin(self, timeout_s)
         try:
-            async with limit:
-                ended: Any | Outcome = Value(await call())
+            ended: Any | Outcome = Value(await call())
         except asyncio.CancelledError as error:
-            if not self._interrupted and current.cancelling() > cancels_before and self._all_ends():
+            if self._is_foreign(current.cancelling() - cancels_before):
                 raise
             ended = Raised(error)
         except BaseException as error:  # a `SystemExit` would end the event loop
             ended = _steered(error)
         finally:
             self._running = None
+            limits.end(self, timeout_s)
         while current.cancelling() > cancels_before:
             current.uncancel()
+        return self._cut(timeout_s) or ended
+
+    def _is_foreign(self, cancels: int) -> bool:
+        """Say whether a cancellation came neither from here nor from the task, but with the end of everything."""
+        return not self._interrupted and cancels > self._expired and self._all_ends()
+
+    def _cut(self, timeout_s: float) -> Outcome | None:
+        """Return what counts instead of how the task ended, where it was cut."""
         if self._interrupted:
             return Interrupted()
-        return TimedOut(timeout_s) if limit.expired() else ended
+        return TimedOut(timeout_s) if self._expired else None
 
     def _all_ends(self) -> bool:
         """Say whether a cancellation that nobody here asked for came from outside, with the end of the worker."""
@@ -146,38 +164,37 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 async def execute(
     prepared: Prepared,
-    context: Context[Any],
+    running: Running,
     attempt: Attempt,
     *,
     middleware: tuple[Middleware, ...],
     processes: Processes,
+    limits: TimeLimits,
     max_result_bytes: int,
 ) -> Outcome:
     """Run a job's task once and return what came of it. The context variable is set by the caller."""
-    run: Run = partial(_function, prepared, context, attempt, processes)
+    definition, arguments = prepared.definition, prepared.arguments
+    args = (running.context, *arguments.args) if definition.context else arguments.args
+    run: Run = partial(definition.function, *args, **arguments.kwargs)
+    if definition.run != "async":
+        run = partial(_elsewhere, prepared, run, attempt, processes)
     for wrap in reversed(middleware):
-        run = partial(wrap, context, run)
-    ended = await attempt.run(run, prepared.timeout_s)
+        run = partial(wrap, running.context, run)
+    ended = await attempt.run(run, prepared.timeout_s, limits)
     if not isinstance(ended, Value):
         outcome: Outcome = ended
         return outcome
     if not prepared.job.message.reply_to:
-        return Returned(None)
+        return NO_RESULT
     return _written(prepared, ended.value, max_result_bytes)
 
 
-async def _function(prepared: Prepared, context: Context[Any], attempt: Attempt, processes: Processes) -> Any:
-    definition, arguments = prepared.definition, prepared.arguments
-    args = (context, *arguments.args) if definition.context else arguments.args
-    match definition.run:
-        case "thread":
-            work = partial(definition.function, *args, **arguments.kwargs)
-            attempt.thread = start_thread(work, definition.name)
-            return await asyncio.shield(attempt.thread)
-        case "process":
-            return await processes.run(definition, arguments)
-        case _:
-            return await definition.function(*args, **arguments.kwargs)
+async def _elsewhere(prepared: Prepared, work: Callable[[], Any], attempt: Attempt, processes: Processes) -> Any:
+    """Run a sync function off the event loop."""
+    if prepared.definition.run == "process":
+        return await processes.run(prepared.definition, prepared.arguments)
+    attempt.thread = start_thread(work, prepared.definition.name)
+    return await asyncio.shield(attempt.thread)
 
 
 def _written(prepared: Prepared, value: Any, largest: int) -> Outcome:

@@ -69,4 +69,7 @@ class Unusable:
     failure: Failure
 
 
+NO_RESULT = Returned(None)
+"""What most jobs lead to: nobody waits for their result."""
+
 Outcome = Returned | Raised | TimedOut | RetryAsked | SnoozeAsked | Rejected | Interrupted | Overdue | Unusable

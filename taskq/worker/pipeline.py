@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,16 +14,17 @@ from taskq.broker.protocol import Broker, Delivery, Settlement
 from taskq.clock import Clock
 from taskq.errors import BrokerError
 from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, SettleFailed, ThreadOverran
-from taskq.tasks.context import Context, JobLog, current_context
+from taskq.tasks.context import Context, JobLog, Running, current_context
 from taskq.wire import headers as h
 from taskq.wire.job import JobMessage
 from taskq.worker.decide import decide
 from taskq.worker.execute import Attempt, Middleware, execute
+from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
 from taskq.worker.processes import Processes
 from taskq.worker.settle import identify, replacements
-from taskq.worker.tell import Ended, ended_event
+from taskq.worker.tell import Ended, ended_event, event_of
 from taskq.worker.verdict import Bury, HandBack, TryAgain, Verdict
 
 _SETTLE_PAUSE_S = 1.0
@@ -62,6 +64,7 @@ class Pipeline:
     rng: Random
     state: Any = None
     tally: Tally = field(default_factory=Tally)
+    limits: TimeLimits = field(default_factory=TimeLimits)
 
     async def handle(self, delivery: Delivery, attempt: Attempt) -> None:
         """Take a delivery to its end. It raises only when it is cancelled from outside."""
@@ -76,23 +79,25 @@ class Pipeline:
             await self._conclude(Interrupted(), delivery, job, attempt)
 
     async def _conclude(self, outcome: Outcome, delivery: Delivery, job: JobMessage | None, attempt: Attempt) -> None:
-        now = self.clock.now()
         duration_s = self.clock.monotonic() - attempt.began
-        verdict = decide(outcome, job, self.catalogue.policy_of(job), now=now, rng=self.rng)
-        ended = Ended(
-            job_id=identify(delivery, job),
-            task=self.catalogue.task_of(job) if job else delivery.message.type,
-            queue=delivery.queue,
-            attempt=job.attempt if job else 1,
-            execution=(job.execution if job else 1) + delivery.redeliveries,
-            duration_s=duration_s,
-        )
-        settlement = await self._settle(verdict, delivery, job, ended.job_id, attempt)
-        if settlement is Settlement.LOST:
-            self.emitter.emit(DeliveryLost(**ended.fields()))
-            return
-        self._count(verdict)
-        self.emitter.emit(ended_event(verdict, ended, replied=bool(delivery.message.reply_to)))
+        verdict = decide(outcome, job, self.catalogue.policy_of(job), now=self.clock.now(), rng=self.rng)
+        job_id = identify(delivery, job)
+        settlement = await self._settle(verdict, delivery, job, job_id, attempt)
+        lost = settlement is Settlement.LOST
+        if not lost:
+            self._count(verdict)
+        kind = DeliveryLost if lost else event_of(verdict)
+        if self.emitter.wants(kind):
+            ended = Ended(
+                job_id=job_id,
+                task=self.catalogue.task_of(job) if job else delivery.message.type,
+                queue=delivery.queue,
+                attempt=job.attempt if job else 1,
+                execution=(job.execution if job else 1) + delivery.redeliveries,
+                duration_s=duration_s,
+            )
+            replied = bool(delivery.message.reply_to)
+            self.emitter.emit(DeliveryLost(**ended.fields()) if lost else ended_event(verdict, ended, replied=replied))
 
     async def _outcome(self, delivery: Delivery, attempt: Attempt) -> tuple[JobMessage | None, Outcome]:
         job = read(delivery)
@@ -102,20 +107,23 @@ class Pipeline:
         if not isinstance(prepared, Prepared):
             return job, prepared
         self.tally.executed += 1
-        context = self._context(prepared, delivery)
-        self._tell_start(context, prepared)
-        current_context.set(context)
+        ends = self.clock.now() + prepared.timeout_s
+        running = Running(partial(self._context, prepared, delivery, ends, asyncio.get_running_loop()))
+        if self.emitter.wants(JobStarted):
+            self._tell_start(running.context, prepared)
+        current_context.set(running)
         outcome = await execute(
             prepared,
-            context,
+            running,
             attempt,
             middleware=self.middleware,
             processes=self.processes,
+            limits=self.limits,
             max_result_bytes=self.max_result_bytes,
         )
         current_context.set(None)
         if isinstance(outcome, TimedOut) and attempt.overruns:
-            self._tell_overrun(context, prepared)
+            self._tell_overrun(running.context, prepared)
         return job, outcome
 
     async def _settle(
@@ -158,36 +166,36 @@ class Pipeline:
         elif isinstance(verdict, HandBack):
             self.tally.executed -= 1
 
-    def _context(self, prepared: Prepared, delivery: Delivery) -> Context[Any]:
+    def _context(
+        self, prepared: Prepared, delivery: Delivery, ends: float, loop: asyncio.AbstractEventLoop
+    ) -> Context[Any]:
         job, name = prepared.job, prepared.definition.name
-        ends = datetime.fromtimestamp(self.clock.now() + prepared.timeout_s, UTC)
         return Context(
             job_id=job.job_id,
             task=name,
             queue=job.queue,
             attempt=job.attempt,
             execution=job.execution + delivery.redeliveries,
-            deadline=ends,
+            deadline=datetime.fromtimestamp(ends, UTC),
             state=self.state,
             headers=h.users(job.message.headers),
             log=JobLog(job_id=job.job_id, task=name, queue=job.queue, attempt=job.attempt),
             slots=self.slots[job.queue],
-            _loop=asyncio.get_running_loop(),
+            _loop=loop,
         )
 
     def _tell_start(self, context: Context[Any], prepared: Prepared) -> None:
-        if self.emitter.wants(JobStarted):
-            since = prepared.job.enqueued_at
-            self.emitter.emit(
-                JobStarted(
-                    job_id=context.job_id,
-                    task=context.task,
-                    queue=context.queue,
-                    attempt=context.attempt,
-                    execution=context.execution,
-                    waited_s=None if since is None else max(0.0, self.clock.now() - since),
-                )
+        since = prepared.job.enqueued_at
+        self.emitter.emit(
+            JobStarted(
+                job_id=context.job_id,
+                task=context.task,
+                queue=context.queue,
+                attempt=context.attempt,
+                execution=context.execution,
+                waited_s=None if since is None else max(0.0, self.clock.now() - since),
             )
+        )
 
     def _tell_overrun(self, context: Context[Any], prepared: Prepared) -> None:
         self.emitter.emit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from taskq.broker.protocol import Delivery
 from taskq.errors import InvalidArguments, UndecodableMessage, UnknownTask
@@ -16,8 +17,7 @@ from taskq.wire.job import JobMessage, read_job
 from taskq.worker.outcome import Outcome, Overdue, Unusable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A job that can be run: its task, its arguments in their declared types, and what holds for it."""
 
     job: JobMessage

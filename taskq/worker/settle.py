@@ -14,13 +14,15 @@ from taskq.broker.protocol import Delivery, Outgoing
 from taskq.wire.dead import new_dead_letter
 from taskq.wire.job import JobMessage, job_id_of
 from taskq.wire.reply import Expired, Failed, Reply, Returned, new_reply
-from taskq.worker.verdict import Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
+from taskq.worker.verdict import NO_REPLY, Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
 
 
 def replacements(
     verdict: Verdict, delivery: Delivery, job: JobMessage | None, *, job_id: str, now: float
 ) -> Sequence[Outgoing]:
     """Return the messages that replace a delivery. ``job`` is ``None`` for a message that could not be read."""
+    if verdict is NO_REPLY:
+        return ()
     queue = delivery.queue
     execution = (job.execution if job else 1) + delivery.redeliveries
     if isinstance(verdict, Bury):
@@ -38,7 +40,7 @@ def replacements(
     assert job is not None, "a message that could not be read is only ever buried"
     match verdict:
         case Complete(result):
-            return [] if result is None else _reply(delivery, Returned(result))
+            return () if result is None else _reply(delivery, Returned(result))
         case LetExpire():
             return _reply(delivery, Expired())
         case TryAgain(at=at, attempt=attempt, error=error):

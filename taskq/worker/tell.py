@@ -33,6 +33,21 @@ class Ended:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+_EVENTS: dict[type[Verdict], type[ExecutionEnded]] = {
+    Complete: JobSucceeded,
+    TryAgain: JobRetried,
+    PutOff: JobSnoozed,
+    HandBack: JobHandedBack,
+    Bury: JobDead,
+    LetExpire: JobExpired,
+}
+
+
+def event_of(verdict: Verdict) -> type[ExecutionEnded]:
+    """Return the kind of event that :func:`ended_event` makes."""
+    return _EVENTS[type(verdict)]
+
+
 def ended_event(verdict: Verdict, ended: Ended, *, replied: bool) -> ExecutionEnded:
     """Return the event that tells what became of an execution."""
     known = ended.fields()

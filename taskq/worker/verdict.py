@@ -52,4 +52,7 @@ class LetExpire:
     """Acknowledge, and tell the caller that the job expired."""
 
 
+NO_REPLY = Complete(None)
+"""What becomes of most deliveries."""
+
 Verdict = Complete | TryAgain | PutOff | HandBack | Bury | LetExpire

@@ -107,6 +107,7 @@ class Worker:
         async with AsyncExitStack() as stack:
             pipeline.state = await stack.enter_async_context(self._lifespan())
             stack.callback(pipeline.processes.close)
+            stack.callback(pipeline.limits.close)
             stack.enter_context(Watchdog(pipeline.emitter))
             consumers: list[Consumer] = []
             try:

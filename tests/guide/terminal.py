@@ -12,6 +12,7 @@ import termios
 from pathlib import Path
 
 from tests.guide.page import ROOT, Block
+from tests.guide.rabbitmq import PageRabbit
 from tests.guide.transcript import difference
 
 _PROMPT = "$ "
@@ -109,6 +110,7 @@ class Terminal:
         self._background: dict[str, Command] = {}
         self._started: list[Command] = []
         self._pids: dict[str, str] = {}  # as the page shows them, to real ones
+        self._rabbit = PageRabbit()
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKQ_")}
         self._environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache" / "guide")  # else each run reads pydantic again
@@ -122,14 +124,15 @@ class Terminal:
         for line, shown in commands(block.text):
             command = Command(block.place, shown)
             self._started.append(command)
+            real = await self._rabbit.with_real_url(self._with_real_pids(line))
             if "background" in block.marks:
                 self._background[block.marks["background"]] = command
-                pid = await command.start(f"exec {self._with_real_pids(line)}", self.folder, self._environment)
+                pid = await command.start(f"exec env {real}", self.folder, self._environment)
                 if found := _PID.search(shown):
                     self._pids[found[1]] = str(pid)
                 await command.wrote(block.marks.get("until", "consumes"))
             else:
-                await command.start(self._with_real_pids(line), self.folder, self._environment)
+                await command.start(real, self.folder, self._environment)
                 await command.end()
                 command.compare(self.folder)
 
@@ -145,9 +148,10 @@ class Terminal:
             command.compare(self.folder)
 
     async def kill(self) -> None:
-        """End what a failed page left running."""
+        """End what a failed page left running, and what it had on RabbitMQ."""
         for command in self._started:
             await command.kill()
+        await self._rabbit.close()
 
     def _with_real_pids(self, line: str) -> str:
         for shown, real in self._pids.items():

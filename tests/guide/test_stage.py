@@ -84,6 +84,15 @@ def test_what_differs_from_run_to_run_is_no_difference() -> None:
     real = "23:59:59.999 INFO  worker 99 of shop: done in 1.2 s [job 01a20a53-0000-720c-806f-000000000000]"
     assert difference(shown, real) == ""
     assert difference(shown, real.replace("shop", "shed")) != ""
+    assert difference("amqp://localhost:5672/ answers", "amqp://guest:***@127.0.0.1:5000/v-1 answers") == ""
+
+
+async def test_all_commands_of_a_page_get_the_same_rabbitmq(tmp_path: Path) -> None:
+    command = "$ TASKQ_URL=amqp://localhost bash -c 'echo $TASKQ_URL >> urls'"
+    text = block(f"{command}\n{command}", "console") + block("$ echo amqp://localhost:1\namqp://localhost:1", "console")
+    await perform(read_page("page.md", text), tmp_path)
+    first, second = (tmp_path / "urls").read_text().split()
+    assert first == second != "amqp://localhost"
 
 
 async def test_a_page_that_fails_leaves_no_process_behind(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ GAP = "..."  # a line that stands for any number of lines
 
 _ALIKE = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\(B|\r"), ""),  # colours
+    (re.compile(r"\bamqp://[^\s,;()]+"), "<rabbitmq>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<message id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), "<instant>"),

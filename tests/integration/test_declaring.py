@@ -30,6 +30,7 @@ from taskq.broker.amqp.topology import (
 from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable, QueueMismatch, Unroutable
 from taskq.tasks.queues import Queue
 from tests.support.rabbit import RabbitNode, SharedRabbit
+from tests.support.rabbit.fixtures import administered
 from tests.support.waiting import eventually
 
 # The broker says no by closing the channel or the connection, and says so in its log.
@@ -44,9 +45,8 @@ pytestmark = pytest.mark.broker_problems(
 
 @pytest.fixture
 def node(shared_rabbit: SharedRabbit) -> RabbitNode:
-    """The node of our own, for what only its administrator can do."""
-    if shared_rabbit.node is None:
-        pytest.skip("needs a node of our own")
+    """For what only its administrator can do."""
+    assert shared_rabbit.node is not None
     return shared_rabbit.node
 
 
@@ -431,6 +431,7 @@ async def test_a_lost_connection_is_said_to_be_lost(connection: AbstractConnecti
         await Declarer(channels, label="amqp://x").declare([Queue("a")])
 
 
+@administered
 async def test_a_connection_that_the_broker_closes_meanwhile_is_lost(
     node: RabbitNode, channels: Channels, name: str
 ) -> None:
@@ -460,6 +461,7 @@ async def refused(url: str) -> str:
     return str(caught.value)
 
 
+@administered
 async def test_logins_that_are_refused_say_what_to_do(node: RabbitNode, vhost: str, stranger: str, name: str) -> None:
     assert "Check user and password" in await refused(f"amqp://guest:hunter2@{node.host}/{vhost}")
     assert f"there is no virtual host '{name}'" in await refused(node.url(name))
@@ -468,6 +470,7 @@ async def test_logins_that_are_refused_say_what_to_do(node: RabbitNode, vhost: s
     assert f"rabbitmqctl set_permissions -p {vhost} {stranger} '.*' '.*' '.*'" in text
 
 
+@administered
 async def test_permissions_that_are_missing_are_named(
     node: RabbitNode, vhost: str, stranger: str, declarer: Declarer, name: str
 ) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskq import Context, Reject, Retry, Router, Snooze
-from taskq.tasks.context import current_context
+from taskq.tasks.context import Running, current_context
 from taskq.worker.execute import Attempt, Middleware, execute
+from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import (
     Outcome,
     Raised,
@@ -49,7 +50,8 @@ async def ran(
     run: Any = None,
 ) -> Outcome:
     task: Any = Router().task(name="work", run=run)(function)
-    made = context()
+    here = context()
+    made = Running(lambda: here)
     current_context.set(made)
     return await execute(
         prepared(task, timeout_s=timeout_s, reply_to=reply_to),
@@ -57,6 +59,7 @@ async def ran(
         attempt or Attempt(),
         middleware=middleware,
         processes=Processes(),
+        limits=TimeLimits(),
         max_result_bytes=largest,
     )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from taskq import TaskQ
-from taskq.broker.protocol import Outgoing
+from taskq.broker.protocol import Outgoing, QueueState
+from taskq.broker.sqlite.inspector import SqliteInspector
 from taskq.wire.message import Message
 from tests.support.typed import Typed, typed_in
 
@@ -128,6 +129,19 @@ def test_check_says_each_step_and_declares_nothing(taskq: Typed, monkeypatch: py
         ]
     taskq("send", "shop:app", "fail", "--delay", "60")
     assert "fast × 4     there: 0 ready, 1 delayed, 0 consumers  priorities to 3" in taskq("check", "shop:app")[1]
+
+
+def test_check_says_what_the_broker_does_not_tell(taskq: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def queues(self: SqliteInspector, names: object = ()) -> list[QueueState]:
+        return [QueueState("fast", 2, None, None, 1), QueueState("fast.dead", 0, None, None, 0)]
+
+    monkeypatch.setattr(SqliteInspector, "queues", queues)
+    status, out, _ = taskq("check", "shop:app")
+    assert status == 0
+    assert out.splitlines()[-2:] == [
+        "          fast × 4     there: 2 ready, ? delayed, 1 consumers  priorities to 3",
+        "          ?: the broker does not tell how many jobs are delayed",
+    ]
 
 
 def test_check_refuses_a_missing_queue_that_its_owner_declares(taskq: Typed) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from taskq.errors import UsageError
-from taskq.tasks.context import Context, JobLog, current_context
+from taskq.tasks.context import Context, JobLog, Running, current_context
 
 HERE: Context[str] = Context(
     job_id="j1",
@@ -29,7 +29,7 @@ def test_no_task_is_running_outside_of_one() -> None:
 
 
 def test_current_is_the_context_of_the_running_task() -> None:
-    token = current_context.set(HERE)
+    token = current_context.set(Running(lambda: HERE))
     try:
         assert Context.current() is HERE
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from taskq import TaskQ
 from taskq import lifecycle as life
 from taskq.lifecycle import Emitter, Event
 from taskq.observability.lines import line_for
@@ -20,6 +21,8 @@ EVIL = "x\n12:00:00.000 ERROR forged\r\x1b[2J\x9b31m\u2028\x00"
 JOB = {"job_id": "0190-abc", "task": "images.resize", "queue": "images"}
 RUN = {**JOB, "attempt": 2, "execution": 3}
 ENDED = {**RUN, "duration_s": 0.25}
+ROLE = {"label": "amqp://rabbit/", "role": "consume"}
+CLIENT_LIBRARIES = ["aio_pika", "aiormq", "pamqp"]
 
 
 def all_kinds() -> list[type[Event]]:
@@ -136,6 +139,38 @@ def test_broker_that_nobody_chose_is_a_warning_outside_a_terminal(
     assert ("TASKQ_URL" in human) is by_default
 
 
+@pytest.mark.parametrize(
+    ("event", "level", "says"),
+    [
+        (life.BrokerConnected(**ROLE, again=False), "DEBUG", "connected to amqp://rabbit/ to consume"),
+        (life.BrokerConnected(**ROLE, again=True), "INFO", "connected again to amqp://rabbit/ to consume"),
+        (
+            life.BrokerLost(**ROLE, reason="reset by peer"),
+            "WARNING",
+            "the connection to consume to amqp://rabbit/ was lost (reset by peer); it is opened again",
+        ),
+        (
+            life.BrokerAlarmed(label="amqp://rabbit/", reason="low on disk"),
+            "WARNING",
+            "amqp://rabbit/ takes no jobs at the moment (low on disk); enqueues wait until their deadline",
+        ),
+        (life.BrokerAlarmEnded(label="amqp://rabbit/"), "INFO", "amqp://rabbit/ takes jobs again"),
+        (
+            life.ConsumerInterrupted(queue="images", reason="it was deleted"),
+            "WARNING",
+            "queue images is not consumed now (it was deleted); its consumer is opened again",
+        ),
+        (life.ConsumerResumed(queue="images"), "INFO", "queue images is consumed again"),
+    ],
+)
+def test_line_of_the_broker_says_what_happened_and_what_happens_next(
+    event: life.BrokerEvent, level: str, says: str
+) -> None:
+    human, fields = lines(event)
+    assert f"{level:<7} {says}" in human
+    assert fields["level"] == level
+
+
 class Odd(Exception):
     """It can be neither copied nor shown."""
 
@@ -170,12 +205,14 @@ def test_failed_listener_is_logged_whatever_its_error_is_like() -> None:
 @pytest.fixture
 def root_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    levels = {name: logging.getLogger(name).level for name in ("root", *CLIENT_LIBRARIES)}
     for handler in handlers:
         root.removeHandler(handler)  # configure closes what it finds
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class Terminal(io.StringIO):
@@ -211,6 +248,23 @@ def test_level_holds_and_a_second_configuration_replaces_the_first() -> None:
     logging.getLogger("other.library").error("loud")
     assert first.getvalue() == ""
     assert [json.loads(line)["message"] for line in second.getvalue().splitlines()] == ["loud"]
+
+
+@pytest.mark.usefixtures("root_as_before")
+def test_client_libraries_of_the_broker_are_quiet_since_events_say_it_once() -> None:
+    stream = io.StringIO()
+    configure(LogFormat.JSON, "DEBUG", stream)
+    for name in CLIENT_LIBRARIES:
+        logging.getLogger(f"{name}.connection").error("shouting")
+    logging.getLogger("asyncio").error("heard")
+    assert [json.loads(line)["logger"] for line in stream.getvalue().splitlines()] == ["asyncio"]
+
+
+async def test_app_that_is_opened_configures_no_logging() -> None:
+    loggers = [logging.getLogger(name) for name in ("root", "taskq", *CLIENT_LIBRARIES)]
+    before = [(each.level, each.handlers.copy()) for each in loggers]
+    async with TaskQ("shop", url="memory://"):
+        assert [(each.level, each.handlers) for each in loggers] == before
 
 
 def test_lines_of_a_tasks_own_log_carry_the_job() -> None:

@@ -27,6 +27,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "reply_timeout": 60.0,
         "connect_timeout": 10.0,
         "heartbeat": 15,
+        "ack_timeout": 1800.0,
         "max_message_bytes": 1_048_576,
         "log_format": LogFormat.AUTO,
         "log_level": "INFO",

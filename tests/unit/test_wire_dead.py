@@ -1,6 +1,7 @@
 """Dead letters: written, read, put back; and those that taskq did not write."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from taskq.wire.job import job_id_of, new_job, read_job
 from taskq.wire.message import Message, check_size
 from tests.unit.test_wire_job import NOW, hostile_messages
 
+WHEN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FAILURE = Failure("ValueError", "no such\nurl", "Traceback …")
 JOB = new_job(
     task="resize", job_id="j1", queue="images", body=b'{"url":"u"}', now=NOW, reply_to="r", priority=3,
@@ -75,12 +77,91 @@ def test_job_may_die_and_come_back_many_times() -> None:
 # letters that the broker moved by itself, and foreign ones
 
 
-def test_letter_that_the_broker_moved_died_of_the_delivery_limit() -> None:
-    moved = replace(JOB, headers=JOB.headers | {"x-death": [{"reason": "delivery_limit"}], "x-delivery-count": 20})
-    read = read_dead_letter(moved, "images")
-    assert (read.reason, read.failure, read.died_at) == ("delivery-limit", Failure("", "", ""), None)
-    message = revived(read)
-    assert not {name for name in message.headers if name.startswith("x-d")}
+def moved(*deaths: object, **further: Any) -> Message:
+    """Return JOB as a broker moved it that says these deaths, the last one first."""
+    return replace(JOB, headers=JOB.headers | {"x-death": list(deaths)} | further)
+
+
+def death(reason: object, queue: object = "images", time: object = WHEN) -> dict[str, object]:
+    """Return what RabbitMQ says of a death."""
+    return {
+        "reason": reason, "count": 1, "queue": queue, "exchange": "", "routing-keys": ["images"], "time": time,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("brokers", "ours"),
+    [
+        ("delivery_limit", "delivery-limit"),
+        ("expired", "expired in its queue"),
+        ("maxlen", "its queue was full"),
+        ("rejected", "rejected by a consumer"),
+        ("a word of tomorrow", "a word of tomorrow"),
+        (None, "delivery-limit"),
+        (b"\xff", "delivery-limit"),
+    ],
+)
+def test_letter_that_the_broker_moved_is_read_from_what_the_broker_says(brokers: object, ours: str) -> None:
+    read = read_dead_letter(moved(death(brokers)), "images")
+    assert (read.reason, read.queue, read.died_at) == (ours, "images", WHEN.timestamp())
+    assert (read.failure, read.job_id, read.attempt) == (Failure("", "", ""), "j1", 1)
+
+
+def test_letter_of_which_the_broker_says_nothing_died_of_the_delivery_limit() -> None:
+    read = read_dead_letter(JOB, "images")
+    assert (read.reason, read.queue, read.died_at) == ("delivery-limit", "images", None)
+
+
+def test_delay_that_ended_before_the_death_is_not_taken_for_it() -> None:
+    ladder = [death("expired", f"taskq.delay.50x28.{level}", WHEN - timedelta(hours=1)) for level in range(3)]
+    for deaths in ([death("delivery_limit"), *ladder], [*ladder, death("delivery_limit")]):
+        read = read_dead_letter(moved(*deaths), "images")
+        assert (read.reason, read.queue, read.died_at) == ("delivery-limit", "images", WHEN.timestamp())
+
+
+def test_letter_that_died_in_another_queue_says_which() -> None:
+    read = read_dead_letter(moved(death("maxlen", "theirs"), death("expired", "before")), "images")
+    assert (read.reason, read.queue) == ("its queue was full", "theirs")
+
+
+def test_record_of_ours_goes_before_what_a_broker_said() -> None:
+    letter = bury(JOB)
+    read = read_dead_letter(
+        replace(letter, headers={**letter.headers, "x-death": [death("expired", "before")]}), "images"
+    )
+    assert (read.reason, read.queue, read.died_at) == ("failed", "images", NOW + 9)
+
+
+@pytest.mark.parametrize(
+    ("time", "died_at"),
+    [
+        (WHEN, WHEN.timestamp()),
+        (int(WHEN.timestamp()), WHEN.timestamp()),
+        (2**63, None),
+        (-(2**63), None),
+        (True, None),
+        ("noon", None),
+        (datetime(1, 1, 1), None),  # without a zone, and before its first day in some
+    ],
+)
+def test_time_of_a_death_is_seconds_or_not_known(time: object, died_at: float | None) -> None:
+    assert read_dead_letter(moved(death("expired", time=time)), "images").died_at == died_at
+
+
+@pytest.mark.parametrize("said", ["text", 7, [], [[]], ["text"], {}, [{"reason": {}}]])
+def test_odd_word_of_a_broker_is_no_error(said: object) -> None:
+    read = read_dead_letter(replace(JOB, headers=JOB.headers | {"x-death": said}), "images")
+    assert (read.reason, read.queue, read.died_at) == ("delivery-limit", "images", None)
+
+
+def test_letter_that_the_broker_moved_goes_back_without_what_the_broker_said() -> None:
+    of_broker = {
+        "x-delivery-count": 20, "x-acquired-count": 20, "x-first-death-reason": "expired", "x-first-death-queue": "q",
+        "x-first-death-exchange": "", "x-last-death-reason": "delivery_limit", "x-last-death-queue": "images",
+        "x-last-death-exchange": "",
+    }  # fmt: skip
+    message = revived(read_dead_letter(moved(death("delivery_limit"), **of_broker), "images"))
+    assert [name for name in message.headers if name.startswith("x-")] == ["x-own"]
     assert h.ERROR not in message.headers
     assert read_job(message, "images").job_id == "j1"
 

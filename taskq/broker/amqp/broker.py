@@ -7,7 +7,7 @@ first is opened on entering, the other when something is consumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
@@ -41,7 +41,8 @@ class AmqpBroker:
     """Implements :class:`taskq.broker.protocol.Broker` on RabbitMQ 3.10 to 4.x.
 
     ``url``: ``amqp://user:password@host:5672,other/vhost``, or ``amqps://…`` with TLS. ``heartbeat_s``: a connection
-    without a sign of life is given up after twice that. ``emit`` is called on the loop.
+    without a sign of life is given up after twice that. ``ack_timeout_s``: how long the broker leaves a delivery with a
+    consumer. ``emit`` is called on the loop.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AmqpBroker:
         emit: Callable[[Event], None] | None = None,
         connect_timeout_s: float = 10.0,
         heartbeat_s: int = 15,
+        ack_timeout_s: float = 1800.0,
         rng: Random | None = None,
     ) -> None:
         self._location = read_location(url)
@@ -61,6 +63,7 @@ class AmqpBroker:
         self._app_name = app_name
         self._connect_timeout_s = connect_timeout_s
         self._heartbeat_s = heartbeat_s
+        self.ack_timeout_s: float | None = ack_timeout_s
         self._rng = rng or Random()
         self._queues: dict[str, Queue] = {}
         self._used: set[str] = set()
@@ -110,10 +113,8 @@ class AmqpBroker:
     async def declare(self, queues: Iterable[Queue]) -> None:
         """Make queues exist; see the protocol."""
         wanted = list(queues)
-        await self._within(lambda: self.declarer.declare(wanted))
-        for queue in wanted:
-            self._queues[queue.name] = queue
-            self._open.routes.forget_way(queue.name)  # one that was made anew has no way out of the ladder yet
+        await self._within(lambda: self._declare(wanted))
+        self._queues.update((queue.name, queue) for queue in wanted)
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
         """Start to publish; see the protocol."""
@@ -167,7 +168,7 @@ class AmqpBroker:
         """Make a queue exist again as the program described it; one that it did not describe is left alone."""
         known = self._queues.get(queue)
         if known is not None:
-            await self.declarer.declare([known])
+            await self._declare([known])
 
     def known_queues(self, names: Iterable[str]) -> set[str]:
         """The queues of ``names``, those that this process declared or used, and their dead-letter queues."""
@@ -189,6 +190,10 @@ class AmqpBroker:
         link = await (await self.lifeline_to_look()).link()
         async with link.cold_channel() as channel:
             yield channel
+
+    async def _declare(self, queues: Sequence[Queue]) -> None:
+        made = await self.declarer.declare(queues)
+        await self._open.routes.restore([queue.name for queue in queues if queue.name in made])
 
     @property
     def _open(self) -> _Parts:

@@ -57,8 +57,8 @@ class Declarer:
         self._open_channel = open_channel
         self._label = label
 
-    async def declare(self, queues: Iterable[Queue]) -> None:
-        """Make these queues and their dead-letter queues exist; see :meth:`Broker.declare`.
+    async def declare(self, queues: Iterable[Queue]) -> frozenset[str]:
+        """Make these queues and their dead-letter queues exist; see :meth:`Broker.declare`. Return those it made.
 
         All or nothing, as far as the module says. Raises :class:`Unroutable`, :class:`QueueMismatch`.
         """
@@ -74,6 +74,7 @@ class Declarer:
                 # Those that exist go first: they are compared before anything is made.
                 await self._queues(line, [spec for spec in ours.values() if spec.name in present])
                 await self._queues(line, [spec for spec in ours.values() if spec.name not in present])
+        return frozenset(ours) - present
 
     async def apply(self, topology: Topology) -> None:
         """Make all of it exist. Repeating it is harmless.

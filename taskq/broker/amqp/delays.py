@@ -7,10 +7,12 @@ waits for, and who gets it too early sends it round again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from taskq.broker.amqp.declaring import Declarer
-from taskq.broker.amqp.ladder import LADDER, LONGEST_S, entry, way_out
+from taskq.broker.amqp.ladder import LADDER, LONGEST_S, UNROUTABLE, entry, way_out
+from taskq.broker.amqp.topology import Topology
 from taskq.wire.message import Message
 
 NOT_BEFORE = "taskq-not-before"
@@ -36,9 +38,14 @@ class DelayRoutes:
         await self._declarer.bind(way_out(queue))
         self._ways.add(queue)
 
-    def forget_way(self, queue: str) -> None:
-        """Make the way to ``queue`` be declared again: the queue may be a new one."""
-        self._ways.discard(queue)
+    async def restore(self, queues: Sequence[str]) -> None:
+        """Make the ways to new queues exist, where there is a ladder: those of the queues before them went with them.
+
+        Whoever sends takes a way for granted that it has seen before.
+        """
+        self._ways.difference_update(queues)
+        if queues and await self._declarer.counts(UNROUTABLE) is not None:
+            await self._declarer.apply(Topology(bindings=tuple(way_out(queue) for queue in queues)))
 
     def forget(self) -> None:
         """Take nothing for granted any more: another connection, or somebody deleted it."""

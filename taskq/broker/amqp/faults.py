@@ -53,7 +53,7 @@ def error_of(error: BaseException, label: str, *, connecting: bool = False, perm
         case client.AMQPChannelError():
             return refused_channel(_text(error), label, permission) or lost(label, _text(error))
         case client.AuthenticationError() | client.ProbableAuthenticationError():
-            return AccessRefused(f"{label} refuses this login: {_text(error)}. {_LOGIN}")
+            return AccessRefused(f"{label} refuses this login: {_text(error).rstrip('.')}. {_LOGIN}")
         case client.ConnectionClosed():
             return refused_connection(_code(error), _text(error), label)
         case client.InvalidFrameError() | client.ProtocolSyntaxError() | client.IncompatibleProtocolError():

@@ -55,12 +55,13 @@ class AmqpInspector:
 
     async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
         """Return the known queues that exist, sorted by name."""
-        states: list[QueueState] = []
-        for name in sorted(self._broker.known_queues(names)):
-            counts = await self._broker.declarer.counts(name)
-            if counts is not None:
-                states.append(QueueState(name, counts.ready, None, None, counts.consumers))
-        return states
+        known = sorted(self._broker.known_queues(names))
+        found = await asyncio.gather(*(self._broker.declarer.counts(name) for name in known))
+        return [
+            QueueState(name, counts.ready, None, None, counts.consumers)
+            for name, counts in zip(known, found, strict=True)
+            if counts is not None
+        ]
 
     async def browse(self, queue: str, *, limit: int) -> list[Message]:
         """Return up to ``limit`` messages that are ready, the oldest first."""

@@ -11,7 +11,7 @@ import shlex
 
 from taskq.broker.amqp.mismatch import Untold, read_complaint
 from taskq.broker.amqp.topology import QueueSpec
-from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable, QueueMismatch, Unroutable
+from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable, MessageTooLarge, QueueMismatch, Unroutable
 
 _NO_QUEUE = re.compile(r"NOT_FOUND - no queue '(.*)' in vhost ")
 _NO_EXCHANGE = re.compile(r"NOT_FOUND - no exchange '(.*)' in vhost ")
@@ -20,6 +20,7 @@ _NO_PERMISSION = re.compile(
     r"ACCESS_REFUSED - (?:(?P<permission>configure|write|read) )?access to (?P<kind>\w+) '(?P<name>.*)' "
     r"in vhost '(?P<vhost>.*)' refused for user '(?P<user>.*)'"
 )
+_TOO_LARGE = re.compile(r"message size (\d+) is larger than (?:configured )?max size (\d+)")
 _NO_VHOST = re.compile(r"vhost (.*) not found")
 _VHOST_CLOSED = re.compile(r"access to vhost '(?P<vhost>.*)' refused for user '(?P<user>.*?)'$")
 
@@ -36,6 +37,8 @@ def refused_channel(text: str, label: str, permission: str = "") -> BrokerError 
         return _mismatch(text, found[1])
     if text.startswith("ACCESS_REFUSED"):
         return _no_permission(text, label, permission)
+    if found := _TOO_LARGE.search(text):
+        return MessageTooLarge("the message", int(found[1]), int(found[2]), fixed=True)
     if re.match(r"[A-Z]+_[A-Z_]+ - ", text):
         return BrokerError(f"{label} refuses it: {text}{_advice(text)}")
     return None

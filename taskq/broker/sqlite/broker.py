@@ -63,6 +63,8 @@ class SqliteBroker:
         self._session: Session | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    ack_timeout_s: float | None = None
+
     @property
     def label(self) -> str:
         """The absolute URL."""

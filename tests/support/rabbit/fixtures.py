@@ -15,6 +15,9 @@ import pytest
 from tests.support import rabbit
 from tests.support.rabbit import RabbitNode, SharedRabbit
 
+administered = pytest.mark.parametrize("shared_rabbit", rabbit.versions(), ids=rabbit.label, indirect=True)
+"""For a test that needs ``shared_rabbit.node``: it runs on nodes of our own, also when a broker is given."""
+
 
 @pytest.fixture(params=rabbit.brokers(), ids=rabbit.label)
 def shared_rabbit(request: pytest.FixtureRequest) -> Iterator[SharedRabbit]:

@@ -42,10 +42,10 @@ class Installation:
             root, command = Path("/"), "bash .ci/rabbitmq` as root, or install the package rabbitmq-server"
         else:
             root, command = Path(version), f"bash .ci/rabbitmq4 {version}` as root"
-        if not (root / _SCRIPTS / "rabbitmq-server").exists():
-            raise NoRabbitMQ(f"there is no RabbitMQ {version!r} for the tests: run `{command}")
         if version != SYSTEM and os.geteuid() != 0:
             raise NoRabbitMQ(f"the RabbitMQ in {version} runs in a chroot: run these tests as root")
+        if not (root / _SCRIPTS / "rabbitmq-server").exists():
+            raise NoRabbitMQ(f"there is no RabbitMQ {version!r} for the tests: run `{command}")
         return cls(root)
 
     @property

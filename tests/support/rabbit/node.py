@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 
 from tests.support.rabbit.problems import problems
 from tests.support.rabbit.process import NodeProcess
 
-_ALARM_S = 20.0
+_WAIT_S = 20.0
 _LOOK_S = 0.05
 
 
 class RabbitNode(NodeProcess):
     """One node: its life, orders to it, and its log."""
+
+    def start(self) -> None:
+        """Start it, and wait until it answers clients and knows that it has started."""
+        super().start()
+        self._expect(lambda: self.eval("rabbit_boot_state:get()") == "ready", "it has started")
 
     def url(self, vhost: str = "%2F") -> str:
         """Return the URL of a virtual host."""
@@ -29,7 +35,7 @@ class RabbitNode(NodeProcess):
         Takes milliseconds. What is not ASCII is written as numbers.
         """
         said = f'lists:flatten(io_lib:format("~0p", [begin {expression} end])).\n'
-        done = self.run("erl_call", "-sname", self._name, "-e", said=said)
+        done = self.run("erl_call", "-name", self.name, "-e", said=said)
         assert done.stdout.startswith('{ok, "'), f"{expression}: {done.stdout}{done.stderr}"
         return done.stdout.removeprefix('{ok, "').removesuffix('"}')
 
@@ -64,8 +70,14 @@ class RabbitNode(NodeProcess):
         self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({arguments}, {_BY})")
 
     def close_connections(self, reason: str = "bye") -> None:
-        """Close every connection to it, as an administrator does (320)."""
-        self.eval(f'[rabbit_networking:close_connection(Pid, "{reason}") || Pid <- rabbit_networking:connections()]')
+        """Close every connection to it, as an administrator does (320); returns when their clients have heard of it."""
+        self.eval(
+            "Pids = rabbit_networking:local_connections(),"
+            f'[rabbit_reader:shutdown(Pid, "{reason}") || Pid <- Pids],'
+            "Gone = fun Gone(_, []) -> true; Gone(0, _) -> false; Gone(Turns, Left) -> timer:sleep(5),"
+            "Gone(Turns - 1, [Pid || Pid <- Left, is_process_alive(Pid)]) end,"
+            "true = Gone(2000, Pids)"
+        )
 
     def alarm_disk(self, on: bool) -> None:
         """Have it believe that its disk is full, or not any more; it is so when this returns."""
@@ -81,10 +93,10 @@ class RabbitNode(NodeProcess):
     def write_down(self) -> None:
         """Have it write what it would write within seconds.
 
-        A quorum queue that was declared less than a second ago is lost by :meth:`kill`, with messages that were
-        confirmed: RabbitMQ notes its queues down that much later (`ra_directory`, 3.10.8 and 4.0.5).
+        A queue that was declared a second or two ago is lost by :meth:`kill`, with messages that were confirmed:
+        RabbitMQ notes it down that much later (3.10.8 and 4.0.5; `ra_directory` of quorum queues, the log of Mnesia).
         """
-        self.eval("[ok = dets:sync(Table) || Table <- dets:all()]")
+        self.eval("ok = mnesia:sync_log(), [ok = dets:sync(Table) || Table <- dets:all()]")
 
     def empty(self) -> None:
         """Have it as it was at first: going on, without alarms, and with nothing but an empty virtual host `/`."""
@@ -114,9 +126,14 @@ class RabbitNode(NodeProcess):
             self.eval("[catch rabbit_logger_std_h:filesync(Handler) || Handler <- logger:get_handler_ids()]")
 
     def _expect_alarm(self, kind: str, on: bool) -> None:
-        until = time.monotonic() + _ALARM_S
-        while (f"{{resource_limit,{kind}," in self.eval("rabbit_alarm:get_alarms()")) != on:
-            assert time.monotonic() < until, f"the {kind} alarm does not become {on}; does the node see its disk?"
+        alarm = f"{{resource_limit,{kind},"
+        what = f"the {kind} alarm is {'on' if on else 'off'} (does it see its disk?)"
+        self._expect(lambda: (alarm in self.eval("rabbit_alarm:get_alarms()")) == on, what)
+
+    def _expect(self, holds: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + _WAIT_S
+        while not holds():
+            assert time.monotonic() < until, f"within {_WAIT_S:g} s, not true of {self.host}: {what}"
             time.sleep(_LOOK_S)
 
 

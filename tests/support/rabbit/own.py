@@ -19,7 +19,7 @@ _IDLE: dict[str, RabbitNode] = {}
 @contextmanager
 def own_node(version: str = SYSTEM) -> Iterator[RabbitNode]:
     """Have a running node with nothing on it; afterwards it may be in any state."""
-    node = _IDLE.pop(version, None) or _started(version)
+    node = _IDLE.pop(version, None) or started(version)
     try:
         yield node
         if node.running:
@@ -30,7 +30,13 @@ def own_node(version: str = SYSTEM) -> Iterator[RabbitNode]:
             node.close()
 
 
-def _started(version: str) -> RabbitNode:
+def started(version: str) -> RabbitNode:
+    """Return a new node that runs, and ends with this process at the latest.
+
+    A version that has not come up once is not tried again: no test needs to wait for that as long as the first.
+    """
+    if version in _DOWN:
+        raise AssertionError(_DOWN[version])
     node, owner = RabbitNode(version), os.getpid()
 
     def end() -> None:
@@ -38,5 +44,13 @@ def _started(version: str) -> RabbitNode:
             node.close()
 
     atexit.register(end)
-    node.start()
+    try:
+        node.start()
+    except AssertionError as error:
+        _DOWN[version] = str(error)
+        node.close()
+        raise
     return node
+
+
+_DOWN: dict[str, str] = {}

@@ -45,7 +45,7 @@ class NodeProcess:
 
     def __init__(self, version: str = SYSTEM) -> None:
         self._installation = Installation.find(version)
-        self._name = f"taskq-{uuid.uuid4().hex[:12]}@localhost"
+        self.name = f"taskq-{uuid.uuid4().hex[:12]}@127.0.0.1"  # no host name, and so nothing to look up
         self._folder: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -68,6 +68,21 @@ class NodeProcess:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def folder(self) -> Path:
+        """All that it writes; made at first use, gone with :meth:`close` and with this process."""
+        if self._folder is None:
+            self._folder = self._installation.new_folder()
+            command = [sys.executable, "-I", "-S", watch.__file__, str(self._folder)]
+            self._watch = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+            )
+            for name in ("home", "mnesia", "log"):
+                (self._folder / name).mkdir()
+            (self._folder / "enabled_plugins").write_text("[].\n")
+            (self._folder / "advanced.config").write_text("[].\n")
+        return self._folder
+
+    @property
     def running(self) -> bool:
         """Whether it was started, and has not ended since; also while it is paused."""
         return self._server is not None and self._server.poll() is None
@@ -84,7 +99,7 @@ class NodeProcess:
     def start(self) -> None:
         """Start it, and wait until it answers an AMQP handshake."""
         assert not self.running, "it runs already"
-        first = self._folder is None
+        first = not (self.folder / "rabbitmq.conf").exists()
         for _ in range(_TRIES):
             self.kill()
             self._launch()
@@ -157,29 +172,17 @@ class NodeProcess:
         self.port, self._dist_port, self._epmd_port = free_ports(3)
 
     def _launch(self) -> None:
-        folder = self._prepared()
+        folder = self.folder
         (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port))
         self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
         with (folder / "log" / "console").open("wb") as output:
             self._server = self._group(self._installation.server(), output.fileno())
 
-    def _prepared(self) -> Path:
-        if self._folder is None:
-            self._folder = self._installation.new_folder()
-            command = [sys.executable, "-I", "-S", watch.__file__, str(self._folder)]
-            self._watch = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-            )
-            for name in ("home", "mnesia", "log"):
-                (self._folder / name).mkdir()
-            (self._folder / "enabled_plugins").write_text("[].\n")
-            (self._folder / "advanced.config").write_text("[].\n")
-        return self._folder
-
     def _group(self, command: list[str], output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own, that ends with us."""
         process = subprocess.Popen(
             command,
+            cwd=self.folder,  # where Erlang dumps what it was doing when it crashed
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -195,15 +198,15 @@ class NodeProcess:
         print(line, file=self._watch.stdin, flush=True)
 
     def _environment(self) -> dict[str, str]:
-        assert self._folder is not None
-        folder = self._installation.inside(self._folder)
+        folder = self._installation.inside(self.folder)
         return {
             "PATH": self._installation.path,
             "LANG": "C.UTF-8",
             "HOME": f"{folder}/home",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": self._name,
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_USE_LONGNAME": "true",
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
             "RABBITMQ_LOG_BASE": f"{folder}/log",
@@ -216,13 +219,11 @@ class NodeProcess:
         }
 
     def _logged(self, position: int = 0) -> bytes:
-        assert self._folder is not None, "it was never started"
-        path = self._folder / "log" / f"{self._name}.log"
+        path = self.folder / "log" / f"{self.name}.log"
         return path.read_bytes()[position:] if path.exists() else b""
 
     def _console(self) -> str:
-        assert self._folder is not None
-        return (self._folder / "log" / "console").read_text(errors="replace")
+        return (self.folder / "log" / "console").read_text(errors="replace")
 
     def _comes_up(self) -> bool:
         until = time.monotonic() + _START_S

@@ -7,7 +7,6 @@ over it; a node that a test may kill is always started here.
 
 from __future__ import annotations
 
-import atexit
 import base64
 import os
 import urllib.request
@@ -18,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from tests.support.rabbit.installation import SYSTEM
 from tests.support.rabbit.node import RabbitNode
+from tests.support.rabbit.own import started
 
 GIVEN = "given"
 
@@ -75,10 +75,7 @@ class _OwnRabbit:
     """A node of our own."""
 
     def __init__(self, version: str) -> None:
-        self._node = RabbitNode(version)
-        self._owner = os.getpid()
-        atexit.register(self._end)
-        self._node.start()
+        self._node = started(version)
 
     @property
     def node(self) -> RabbitNode:
@@ -95,10 +92,6 @@ class _OwnRabbit:
 
     def problems_since(self, position: int) -> list[str]:
         return self._node.problems_since(position)
-
-    def _end(self) -> None:
-        if os.getpid() == self._owner:  # not when a forked child ends
-            self._node.close()
 
 
 class _GivenRabbit:
