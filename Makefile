@@ -15,7 +15,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test fmt clean lint types layers rabbitmq
+.PHONY: help demo check test bench fmt clean lint types layers rabbitmq
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ check: lint types layers ## lint, types, layers and the unit tests (under 90 s)
 
 test: lint types layers rabbitmq ## everything: lint, types, layers, then the whole test suite
 	@$(PY) -m pytest
+
+bench: $(dev) rabbitmq ## measure taskq on RabbitMQ beside bare aio-pika and the bare data plane (some minutes)
+	@$(PY) -m benchmarks
 
 fmt: $(dev) ## format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only --quiet .

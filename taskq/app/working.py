@@ -54,7 +54,7 @@ def _check_timeouts(timeouts_s: Mapping[str, float], ack_timeout_s: float | None
     for name, timeout_s in timeouts_s.items():
         if ack_timeout_s is not None and timeout_s >= ack_timeout_s:
             raise UsageError(
-                f"task {name!r} may run for {timeout_s:g} s, but RabbitMQ takes a job back that is not settled "
-                f"within {ack_timeout_s:g} s; give it a shorter timeout, or raise consumer_timeout in rabbitmq.conf and "
+                f"task {name!r} may run for {timeout_s:g} s, but RabbitMQ takes a job back that is not settled within "
+                f"{ack_timeout_s:g} s; give it a shorter timeout, or raise consumer_timeout in rabbitmq.conf and "
                 "TASKQ_ACK_TIMEOUT with it"
             )

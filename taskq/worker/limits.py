@@ -28,6 +28,9 @@ class TimeLimits:
         self._timer: asyncio.TimerHandle | None = None
         self._look_at = inf
 
+    def __len__(self) -> int:
+        return sum(map(len, self._by_length.values()))
+
     def begin(self, attempt: Limited, timeout_s: float) -> None:
         """Call ``expire`` in ``timeout_s``, unless :meth:`end` comes first."""
         loop = asyncio.get_running_loop()

@@ -23,6 +23,7 @@ from taskq.errors import (
     BrokerBlocked,
     BrokerError,
     BrokerUnreachable,
+    MessageTooLarge,
     QueueMismatch,
     TaskqError,
     Unroutable,
@@ -64,6 +65,13 @@ def test_a_missing_queue_is_unroutable_and_named() -> None:
 )
 def test_a_queue_whose_node_is_down_is_there_all_the_same(text: str) -> None:
     says(channel_error(404, text), BrokerUnreachable, text, "bring the nodes of its cluster back")
+
+
+def test_a_message_above_the_brokers_own_limit_is_too_large() -> None:
+    text = "PRECONDITION_FAILED - message size 17825812 is larger than configured max size 16777216"
+    ours = error_of(channel_error(406, text), LABEL)
+    assert isinstance(ours, MessageTooLarge)
+    assert (ours.size, ours.limit) == (17_825_812, 16_777_216)
 
 
 def test_a_missing_exchange_is_named() -> None:
