@@ -9,8 +9,9 @@ not at all while that is 0. What the cancelled one had handed out (the orphans) 
 
 is kept by refitting whenever it does not hold; in the normal course nothing is ever kept, and it always holds.
 
-When the broker ends the consumer alone (its queue was deleted), the queue is declared again as the program described
-it, and consumed again on the same channel, where the deliveries that still run can be settled. When the channel or
+When the broker ends the consumer alone (its queue was deleted, or has a new leader), the queue is declared again as the
+program described it, and consumed on a new channel: RabbitMQ may crash when a queue of the same name is consumed on the
+old one. That stays until the deliveries are settled that still run on it, and they count as orphans. When a channel or
 the connection goes, its deliveries are nobody's any more: they settle to nothing, and the broker hands them out again.
 """
 
@@ -76,6 +77,8 @@ class AmqpConsumer:
         self._kept = 0
         self._outstanding: set[int] = set()
         self._orphans: set[int] = set()
+        self._former: dict[HotChannel, set[int]] = {}  # channels without a consumer, and what still runs on them
+        self._closing: set[asyncio.Task[None]] = set()
         self._channel: HotChannel | None = None
         self._tag = 0  # of the AMQP consumer that was asked for last
         self._prefetch = 0  # and its prefetch; 0 when it was cancelled
@@ -83,7 +86,7 @@ class AmqpConsumer:
         self._refitting: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
-        self._settling: dict[asyncio.Future[Settlement], Sequence[asyncio.Future[None]]] = {}
+        self._settling: dict[asyncio.Future[Settlement], tuple[HotChannel, Sequence[asyncio.Future[None]]]] = {}
         self._stopping = False
         self._closed = False
 
@@ -124,6 +127,7 @@ class AmqpConsumer:
             await asyncio.wait(list(self._settling), timeout=_CLOSE_S)
         if self._channel is not None:
             await self._channel.close_within(_CLOSE_S)
+        await asyncio.gather(*self._closing, *(channel.close_within(_CLOSE_S) for channel in self._former))
 
     # What deliveries ask for.
 
@@ -131,29 +135,34 @@ class AmqpConsumer:
         """Publish without a deadline."""
         return self._broker.publish_always(outgoing)
 
-    def begin_settling(self, confirms: Sequence[asyncio.Future[None]]) -> asyncio.Future[Settlement]:
+    def begin_settling(
+        self, channel: HotChannel, confirms: Sequence[asyncio.Future[None]]
+    ) -> asyncio.Future[Settlement]:
         """Return a future for the end of a settlement, which waits for ``confirms``. A close waits for it."""
         done: asyncio.Future[Settlement] = asyncio.get_running_loop().create_future()
-        self._settling[done] = confirms
+        self._settling[done] = channel, confirms
         done.add_done_callback(self._settling.pop)
         return done
 
     def acknowledge(self, channel: HotChannel, tag: int, *, keep_slot: bool) -> None:
         """Take a delivery from the broker's books, with its slot or without."""
-        self._outstanding.discard(tag)
         if keep_slot:
             self._kept += 1
-            self._cancel(channel)  # which leaves before the ack, so that the broker fills no slot in between
+            if self._channel is not None:
+                self._cancel(self._channel)  # which leaves before the ack: the broker fills no slot in between
         channel.ack(tag)
-        if keep_slot or self._orphans:
+        if channel is self._channel:
+            self._outstanding.discard(tag)
             self._orphans.discard(tag)
+        else:
+            self._settled_on_former(channel, tag)
+        if keep_slot or self._orphans or self._prefetch < self._slots:
             self._refit()
 
-    def free_slot(self, channel: HotChannel) -> None:
+    def free_slot(self) -> None:
         """Use a slot again that was kept."""
-        if channel is self._channel:
-            self._kept -= 1
-            self._refit()
+        self._kept -= 1
+        self._refit()
 
     # The AMQP consumer, and its prefetch.
 
@@ -178,19 +187,23 @@ class AmqpConsumer:
     async def _refitted(self, channel: HotChannel) -> None:
         """Cancel and consume until the prefetch is what the slots leave."""
         with suppress(ChannelGone):
-            while True:
-                while (cancelling := self._cancelling) is not None:
+            while channel is self._channel:
+                if (cancelling := self._cancelling) is not None:
                     await asyncio.shield(cancelling)
-                    self._orphans = set(self._outstanding)
                     if self._cancelling is cancelling:
-                        self._cancelling = None
-                wanted = max(0, self._slots - self._kept - len(self._orphans))
+                        self._orphans, self._cancelling = set(self._outstanding), None
+                    continue
+                wanted = self._spare()
                 if wanted == self._prefetch:
                     return
                 if self._prefetch:
                     self._cancel(channel)
                 else:
                     await self._consume(channel, wanted)
+
+    def _spare(self) -> int:
+        """Return how many slots there are beside those that are kept, and those of orphans."""
+        return max(0, self._slots - self._kept - len(self._orphans) - sum(map(len, self._former.values())))
 
     # The channel.
 
@@ -207,14 +220,7 @@ class AmqpConsumer:
         link = await self._broker.lifeline.link()
         try:
             await self._broker.redeclare(self.queue)
-            channel = self._channel
-            if channel is None or channel.over:
-                await self._consume_over(link)
-            else:
-                self._broken.clear()
-                self._refit()
-                if self._refitting is not None:
-                    await asyncio.wait({self._refitting})
+            await self._consume_over(link)
         except (ChannelGone, BrokerError):
             return False
         return not self._broken.is_set()
@@ -223,14 +229,36 @@ class AmqpConsumer:
         channel = await link.hot_channel(self._receive, self._gone)
         self._broken.clear()
         self._channel = channel
-        self._outstanding, self._orphans, self._kept, self._cancelling = set(), set(), 0, None
-        await self._consume(channel, self._slots)
+        self._outstanding, self._orphans, self._cancelling = set(), set(), None
+        if spare := self._spare():
+            await self._consume(channel, spare)
 
     def _gone(self, gone: ChannelGone) -> None:
-        for confirms in self._settling.values():
-            for confirm in confirms:
-                confirm.cancel()  # the job is somebody else's now: what was not sent yet would only double it
-        self._interrupted(str(gone))
+        for channel, confirms in self._settling.values():
+            if channel.gone is not None:
+                for confirm in confirms:
+                    confirm.cancel()  # the job is somebody else's now: what was not sent yet would only double it
+        for former in [channel for channel in self._former if channel.gone is not None]:
+            del self._former[former]
+        if self._channel is not None and self._channel.gone is not None:
+            self._interrupted(str(gone))
+
+    def _retire(self, channel: HotChannel) -> None:
+        """Let what runs on a channel end there, and close it then."""
+        self._former[channel] = self._outstanding
+        self._outstanding, self._orphans, self._channel = set(), set(), None
+        self._settled_on_former(channel, 0)
+
+    def _settled_on_former(self, channel: HotChannel, tag: int) -> None:
+        running = self._former.get(channel)
+        if running is None:
+            return
+        running.discard(tag)
+        if not running:
+            del self._former[channel]
+            closing = asyncio.create_task(channel.close_within(_CLOSE_S), name="taskq: end of a channel")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _interrupted(self, reason: str) -> None:
         self._prefetch = 0
@@ -246,8 +274,8 @@ class AmqpConsumer:
 
     def _receive(self, event: Event) -> None:
         channel = self._channel
-        if isinstance(event, Cancelled):
-            self._orphans = set(self._outstanding)
+        if isinstance(event, Cancelled) and channel is not None:
+            self._retire(channel)
             self._interrupted("the broker ended it; was the queue deleted?")
         elif isinstance(event, Delivered) and channel is not None and not self._closed:
             self._outstanding.add(event.tag)

@@ -53,7 +53,7 @@ class AmqpDelivery:
         """
         self._settling = True
         confirms = [self._consumer.publish(outgoing) for outgoing in replacements]
-        done = self._consumer.begin_settling(confirms)
+        done = self._consumer.begin_settling(self._channel, confirms)
         missing = len(confirms)
 
         def one_ended(_: asyncio.Future[None]) -> None:
@@ -70,7 +70,7 @@ class AmqpDelivery:
         """Free the slot that a settle kept; at any other time it does nothing."""
         if self._kept:
             self._kept = False
-            self._consumer.free_slot(self._channel)
+            self._consumer.free_slot()
 
     def _replaced(
         self, confirms: Sequence[asyncio.Future[None]], done: asyncio.Future[Settlement], keep_slot: bool

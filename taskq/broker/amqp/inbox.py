@@ -74,6 +74,8 @@ class AmqpInbox:
 
     async def _opened(self, *, first: bool = False) -> bool:
         link = await self._broker.lifeline.link()
+        if self._channel is not None:
+            await self._channel.close_within(_CLOSE_S)  # it may be there, and without its consumer
         try:
             await self._broker.declarer.apply(Topology(queues=(reply_queue(self._name),)))
             channel = await link.hot_channel(self._receive, self._gone)

@@ -15,14 +15,6 @@ SYSTEM = "system"
 
 _SCRIPTS = Path("usr/lib/rabbitmq/bin")
 _CHROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# A mount of the process's own, which ends with it. Without the right to mount, RabbitMQ runs all the same, and only
-# does not look at the disk.
-_CHROOT = """
-if unshare --mount true 2>/dev/null; then
-    exec unshare --mount --propagation private sh -c 'mount -t proc proc "$1/proc"; exec chroot "$@"' sh "$@"
-fi
-exec chroot "$@"
-"""
 
 
 class NoRabbitMQ(Exception):
@@ -41,7 +33,7 @@ class Installation:
         if version == SYSTEM:
             root, command = Path("/"), "bash .ci/rabbitmq` as root, or install the package rabbitmq-server"
         else:
-            root, command = Path(version), f"bash .ci/rabbitmq4 {version}` as root"
+            root, command = Path(version).resolve(), f"bash .ci/rabbitmq4 {version}` as root"
         if version != SYSTEM and os.geteuid() != 0:
             raise NoRabbitMQ(f"the RabbitMQ in {version} runs in a chroot: run these tests as root")
         if not (root / _SCRIPTS / "rabbitmq-server").exists():
@@ -75,8 +67,3 @@ class Installation:
                 raise NoRabbitMQ(f"{program} is missing; it comes with Erlang, on which RabbitMQ runs")
             return [found, *arguments]
         return ["chroot", str(self.root), inside, *arguments]
-
-    def server(self) -> list[str]:
-        """Return how to run the server; the process that is started becomes it."""
-        command = self.command("rabbitmq-server")
-        return ["sh", "-c", _CHROOT, "sh", *command[1:]] if self.is_chroot else command

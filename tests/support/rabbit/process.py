@@ -176,7 +176,7 @@ class NodeProcess:
         (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port))
         self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
         with (folder / "log" / "console").open("wb") as output:
-            self._server = self._group(self._installation.server(), output.fileno())
+            self._server = self._group(self._installation.command("rabbitmq-server"), output.fileno())
 
     def _group(self, command: list[str], output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own, that ends with us."""
