@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Self
@@ -17,10 +18,14 @@ _AT_ONCE_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 
 class TcpProxy:
-    """Forwards to ``host``:``port``; ``accepted`` counts the connections that came so far."""
+    """Forwards to ``host``:``port``; ``accepted`` counts the connections that came so far.
 
-    def __init__(self, host: str, port: int) -> None:
+    ``tls``: who connects speaks TLS to the proxy, which forwards what is inside.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._target = host, port
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,7 +72,7 @@ class TcpProxy:
 
     async def accept_again(self) -> None:
         """Accept connections, on the same port as ever."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stall(self) -> None:
