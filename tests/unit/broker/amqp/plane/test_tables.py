@@ -1,0 +1,49 @@
+"""Headers of job after job: what is remembered of them is what was sent, whoever sent it."""
+
+from struct import pack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskq.broker.amqp.plane import tables
+from taskq.broker.amqp.plane.faults import ProtocolViolation
+from taskq.broker.amqp.plane.tables import decode_table, encode_table
+from taskq.wire import headers as h
+
+MARKER = b"\x11taskq-enqueued-atl"
+NAMES = st.sampled_from([h.VERSION, h.QUEUE, h.ENQUEUED_AT, h.DEADLINE, h.ETA, "own"])
+VALUES = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.text(max_size=20),
+    st.sampled_from([MARKER.decode() + "12345678", "\x0etaskq-deadlinel", b"\xff" + MARKER + bytes(8)]),
+    st.lists(st.integers(0, 9), max_size=2),
+)
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_any_headers_come_back_as_they_were_the_first_time_and_the_second(table: dict[str, object]) -> None:
+    written = encode_table(table)
+    for _ in range(2):
+        assert decode_table(written) == (table, len(written))
+
+
+def test_who_changes_the_headers_of_one_message_changes_no_other() -> None:
+    written = encode_table({h.VERSION: 1, h.QUEUE: "work", h.ENQUEUED_AT: 5})
+    first, _ = decode_table(written)
+    first["more"] = 1
+    first.pop(h.QUEUE)
+    assert decode_table(written)[0] == {h.VERSION: 1, h.QUEUE: "work", h.ENQUEUED_AT: 5}
+
+
+def test_a_table_that_ends_like_ours_and_is_broken_before_that_is_refused() -> None:
+    broken = b"\x03abcS" + pack(">I", 200) + b"short"
+    inside = broken + MARKER + bytes(8)
+    with pytest.raises(ProtocolViolation):
+        decode_table(pack(">I", len(inside)) + inside)
+
+
+def test_of_many_different_tables_not_all_are_remembered() -> None:
+    for number in range(5_000):
+        decode_table(encode_table({"own": f"value {number}", h.ENQUEUED_AT: number}))
+    assert len(tables._HEADS) <= 1024
