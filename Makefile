@@ -24,7 +24,7 @@ demo: $(runtime) ## watch two workers on one file: retries, a dead letter, resul
 	@$(PY) -m workers.demo
 
 check: lint types layers ## lint, types, layers and the unit tests (under 90 s)
-	@$(PY) -m pytest -q tests/unit
+	@$(PY) -m pytest -q -n 2 tests/unit
 
 test: lint types layers rabbitmq ## everything: lint, types, layers, then the whole test suite
 	@$(PY) -m pytest

@@ -96,7 +96,12 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], bytes]] =
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("function", "args", "kwargs", "body"), CALLS, ids=str)
+def shown(value: object) -> str:
+    """Return the same text in every process: a function by its name, not by its address."""
+    return value.__name__ if inspect.isfunction(value) else str(value)
+
+
+@pytest.mark.parametrize(("function", "args", "kwargs", "body"), CALLS, ids=shown)
 def test_worker_calls_the_function_as_the_caller_did(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], body: bytes
 ) -> None:
@@ -133,7 +138,7 @@ BAD_CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]]
 ]
 
 
-@pytest.mark.parametrize(("function", "args", "kwargs", "text"), BAD_CALLS, ids=str)
+@pytest.mark.parametrize(("function", "args", "kwargs", "text"), BAD_CALLS, ids=shown)
 def test_call_that_python_or_the_types_refuse_is_refused(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], text: str
 ) -> None:
@@ -328,7 +333,7 @@ def test_result_of_another_type_is_undecodable_and_says_so() -> None:
         (nothing, b"{}", {}),
         (plain, b'{"url":"u"}', {"url": "u"}),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_foreign_body_is_the_parameters_or_the_only_argument(
     function: Callable[..., Any], body: bytes, arguments: dict[str, Any]
@@ -365,7 +370,7 @@ def test_foreign_body_for_a_positional_only_parameter_is_given_by_position() -> 
         (nothing, b"u", UndecodableMessage, "nothing has 0 parameters, not exactly one"),
         (only_kwargs, b"u", UndecodableMessage, "only_kwargs has 0 parameters, not exactly one"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_foreign_body_that_does_not_fit_is_refused(
     function: Callable[..., Any], body: bytes, error: type[Exception], text: str

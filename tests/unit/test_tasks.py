@@ -172,7 +172,7 @@ def gen(n: int) -> Iterator[int]:
         "resize",
         staticmethod(a_process_function),
     ],
-    ids=repr,
+    ids=["class", "callable object", "partial", "builtin", "number", "text", "staticmethod"],
 )
 def test_what_is_no_function_is_refused(thing: Any) -> None:
     assert "is no function; decorate a def or an async def" in refused(thing, name="x")
