@@ -43,6 +43,15 @@ async def test_browsing_shows_the_oldest_first_and_leaves_them(stand: Stand) -> 
     assert await broker.inspector.browse("work.dead", limit=3) == []
 
 
+async def test_what_was_looked_at_is_there_for_the_next_question(stand: Stand) -> None:
+    broker = await stand.open(None, "work")
+    for _ in range(10):
+        await publish(broker, *[to("work") for _ in range(20)])
+        assert len(await broker.inspector.browse("work", limit=99)) == 20
+        assert await broker.inspector.rework("work", lambda message: None) == 0
+        assert await broker.inspector.rework("work", lambda message: []) == 20
+
+
 async def test_looking_into_a_missing_queue_is_unroutable(stand: Stand) -> None:
     broker = await stand.open()
     with pytest.raises(Unroutable):

@@ -1,6 +1,7 @@
 """An app on RabbitMQ, from declaring to dead letters, where it differs from one on a file."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,8 +9,10 @@ import pytest
 
 from taskq import Queue, RetryPolicy, TaskQ, UsageError
 from taskq.broker.amqp.broker import AmqpBroker
+from taskq.broker.amqp.ladder import way_out
 from taskq.clock import SystemClock
 from taskq.worker.worker import Worker
+from tests.conformance.stand import Catch, to
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.broker_problems("not_found")  # how RabbitMQ is asked whether a queue exists
@@ -86,3 +89,19 @@ async def test_a_queue_that_was_deleted_and_made_again_still_gets_its_delayed_jo
         await eventually(lambda: other.declarer.counts("default"), "the worker makes its queue again")
         await note.with_options(delay=0.1).enqueue("second")
         await eventually(lambda: ran == ["first", "second"], "the way out is there again")
+
+
+async def test_who_consumes_a_queue_again_restores_its_way_out_of_the_ladder_for_others(amqp_url: str) -> None:
+    catch, way = Catch(), way_out("work")
+    consuming, sending = (AmqpBroker(amqp_url, clock=SystemClock()) for _ in range(2))
+    async with consuming, sending:
+        await consuming.declare([Queue("work")])
+        await consuming.consume("work", prefetch=1, deliver=catch)
+        await sending.publish(to("work", b"first", not_before=time.time() + 0.05), timeout_s=5)
+        assert await catch.settled() == b"first"
+        async with consuming.cold_channel() as channel:  # as it goes with its queue
+            underlay = await channel.get_underlay_channel()
+            await underlay.queue_unbind(queue="work", exchange=way.source, routing_key=way.key)
+        await consuming.redeclare("work")
+        await sending.publish(to("work", b"second", not_before=time.time() + 0.05), timeout_s=5)
+        assert await catch.settled() == b"second"

@@ -7,7 +7,7 @@ first is opened on entering, the other when something is consumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
@@ -112,9 +112,15 @@ class AmqpBroker:
 
     async def declare(self, queues: Iterable[Queue]) -> None:
         """Make queues exist; see the protocol."""
-        wanted = list(queues)
-        await self._within(lambda: self._declare(wanted))
-        self._queues.update((queue.name, queue) for queue in wanted)
+        wanted = {queue.name: queue for queue in queues}
+        made: set[str] = set()
+
+        async def make() -> None:
+            made.update(await self.declarer.declare(wanted.values()))
+            await self._open.routes.restore([name for name in wanted if name in made])
+
+        await self._within(make)
+        self._queues.update(wanted)
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
         """Start to publish; see the protocol."""
@@ -165,10 +171,15 @@ class AmqpBroker:
         return self._open.publisher.publish(outgoing, None)
 
     async def redeclare(self, queue: str) -> None:
-        """Make a queue exist again as the program described it; one that it did not describe is left alone."""
+        """Make a queue exist again as the program described it, and its delays find it; do so whether it seems to be
+        there or not, since RabbitMQ shows a queue for a while that is being deleted.
+
+        One that the program did not describe is not made.
+        """
         known = self._queues.get(queue)
         if known is not None:
-            await self._declare([known])
+            await self.declarer.declare([known])
+        await self._open.routes.restore([queue])
 
     def known_queues(self, names: Iterable[str]) -> set[str]:
         """The queues of ``names``, those that this process declared or used, and their dead-letter queues."""
@@ -190,10 +201,6 @@ class AmqpBroker:
         link = await (await self.lifeline_to_look()).link()
         async with link.cold_channel() as channel:
             yield channel
-
-    async def _declare(self, queues: Sequence[Queue]) -> None:
-        made = await self.declarer.declare(queues)
-        await self._open.routes.restore([queue.name for queue in queues if queue.name in made])
 
     @property
     def _open(self) -> _Parts:

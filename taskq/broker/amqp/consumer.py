@@ -44,6 +44,7 @@ from taskq.wire.headers import for_copy
 from taskq.wire.ids import new_message_id
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_DELETION_S = 0.2
 _CLOSE_S = 5.0
 
 
@@ -211,6 +212,9 @@ class AmqpConsumer:
         while True:
             await self._broken.wait()
             pause_s = _FIRST_PAUSE_S
+            if self._channel is None:
+                # RabbitMQ tells before it has deleted the queue, and crashes a channel that consumes it in that moment.
+                await asyncio.sleep(_DELETION_S)
             while not await self._mended():
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

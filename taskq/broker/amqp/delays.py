@@ -8,11 +8,13 @@ waits for, and who gets it too early sends it round again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.ladder import LADDER, LONGEST_S, UNROUTABLE, entry, way_out
 from taskq.broker.amqp.topology import Topology
+from taskq.errors import AccessRefused
 from taskq.wire.message import Message
 
 NOT_BEFORE = "taskq-not-before"
@@ -41,11 +43,13 @@ class DelayRoutes:
     async def restore(self, queues: Sequence[str]) -> None:
         """Make the ways to new queues exist, where there is a ladder: those of the queues before them went with them.
 
-        Whoever sends takes a way for granted that it has seen before.
+        Whoever sends takes a way for granted that it has seen before. Without the permission nothing is made: such a
+        program delays nothing itself, and is not kept from its work for the sake of others.
         """
         self._ways.difference_update(queues)
         if queues and await self._declarer.counts(UNROUTABLE) is not None:
-            await self._declarer.apply(Topology(bindings=tuple(way_out(queue) for queue in queues)))
+            with suppress(AccessRefused):
+                await self._declarer.apply(Topology(bindings=tuple(way_out(queue) for queue in queues)))
 
     def forget(self) -> None:
         """Take nothing for granted any more: another connection, or somebody deleted it."""

@@ -2,6 +2,9 @@
 
 RabbitMQ shows a message only by handing it out. So a look takes messages with Basic.Get and gives them back by closing
 the channel, which counts as a redelivery of each; dead-letter queues are declared so that this never drops one.
+
+A quorum queue has them back some time after the channel is closed. A look ends when they are there, so that what the
+same program asks next finds them.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from taskq.wire.message import Message
 
 _AT_ONCE = 100
 _CLOSE_S = 5.0
+_GIVE_BACK_S = 1.0  # no longer than that: somebody may have taken them meanwhile
+_LOOK_S = 0.01
 
 
 class Inspected(Protocol):
@@ -68,10 +73,12 @@ class AmqpInspector:
         messages: list[Message] = []
         async with self._channel() as channel:
             while len(messages) < limit:
-                page = await self._page(channel, queue, min(_AT_ONCE, limit - len(messages)))
+                wanted = min(_AT_ONCE, limit - len(messages))
+                page = await self._page(channel, queue, wanted)
                 messages += [received(got).message for got in page]
-                if len(page) < min(_AT_ONCE, limit):
+                if len(page) < wanted:
                     break
+        await self._given_back(queue, len(messages))
         return messages
 
     async def rework(self, queue: str, decide: Callable[[Message], Sequence[Outgoing] | None]) -> int:
@@ -82,20 +89,39 @@ class AmqpInspector:
         counts = await self._broker.declarer.counts(queue)
         if counts is None:
             raise Unroutable(queue)
-        settled, left = 0, counts.ready
-        async with self._channel() as channel:
-            while left > 0:
-                page = await self._page(channel, queue, min(_AT_ONCE, left))
-                left = left - len(page) if page else 0
-                settling: list[Awaitable[None]] = []
-                try:
-                    for got in page:
-                        replacements = decide(received(got).message)
-                        if replacements is not None:
-                            settling.append(self._settle(channel, got, replacements))
-                finally:
-                    settled += len(await asyncio.gather(*settling))
+        settled, offered, left = 0, 0, counts.ready
+        try:
+            async with self._channel() as channel:
+                while left > 0:
+                    page = await self._page(channel, queue, min(_AT_ONCE, left))
+                    offered += len(page)
+                    left = left - len(page) if page else 0
+                    settled += await self._rework_page(channel, page, decide)
+        finally:
+            await self._given_back(queue, offered - settled)
         return settled
+
+    async def _rework_page(
+        self, channel: HotChannel, page: Sequence[Got], decide: Callable[[Message], Sequence[Outgoing] | None]
+    ) -> int:
+        settling: list[Awaitable[None]] = []
+        try:
+            for got in page:
+                replacements = decide(received(got).message)
+                if replacements is not None:
+                    settling.append(self._settle(channel, got, replacements))
+        finally:
+            await asyncio.gather(*settling)
+        return len(settling)
+
+    async def _given_back(self, queue: str, count: int) -> None:
+        """Wait until the queue has ``count`` messages back, as long as that is to be expected."""
+        until = asyncio.get_running_loop().time() + _GIVE_BACK_S
+        while count and asyncio.get_running_loop().time() < until:
+            state = await self._broker.declarer.counts(queue)
+            if state is None or state.ready >= count:
+                return
+            await asyncio.sleep(_LOOK_S)
 
     async def _settle(self, channel: HotChannel, got: Got, replacements: Sequence[Outgoing]) -> None:
         await asyncio.gather(*(self._broker.publish_always(outgoing) for outgoing in replacements))
