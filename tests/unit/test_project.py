@@ -16,7 +16,9 @@ LONG_FILES: dict[str, str] = {
 }
 
 # Put together from pieces, so that this file does not contain what it looks for.
-REGISTRY_HOSTS = [".".join(host.split()) for host in ("pypi org", "pythonhosted org", "npmjs org", "npmjs com")]
+REGISTRY_HOSTS = [
+    ".".join(host.split()) for host in ("pypi org", "pythonhosted org", "npmjs org", "npmjs com", "deb debian org")
+]
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:" + "|".join(["work", "root", "farm"]) + r")(?:/|\b(?![\w.-]))")
 FOREIGN_INSTALL = re.compile(
     r"\b(?:pip3?|pipx|uv|uvx|poetry|pdm)\s+(?:install|add)(?:\s+-\S+)*\s+[\"'`]?taskq(?![\w-])", re.IGNORECASE

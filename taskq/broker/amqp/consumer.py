@@ -21,14 +21,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 from pamqp import commands
 from pamqp.base import Frame
 
-from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.delivery import AmqpDelivery
-from taskq.broker.amqp.lifeline import Lifeline
 from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event, Got
@@ -36,35 +33,16 @@ from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.received import REDELIVERIES, Received, received
 from taskq.broker.amqp.refusals import refused_channel
+from taskq.broker.amqp.surroundings import Surroundings
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.errors import BrokerError
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
-from taskq.lifecycle import Event as LifeEvent
 from taskq.wire.headers import for_copy
 from taskq.wire.ids import new_message_id
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _DELETION_S = 0.2
 _CLOSE_S = 5.0
-
-
-class Surroundings(Protocol):
-    """What a consumer needs of its broker."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def lifeline(self) -> Lifeline: ...
-
-    def publish_always(self, outgoing: Outgoing) -> asyncio.Future[None]: ...
-
-    @property
-    def declarer(self) -> Declarer: ...
-
-    async def redeclare(self, queue: str) -> None: ...
-
-    def emit(self, event: LifeEvent) -> None: ...
 
 
 class AmqpConsumer:

@@ -8,12 +8,12 @@ from contextlib import suppress
 
 from pamqp import commands
 
-from taskq.broker.amqp.consumer import Surroundings
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
 from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.received import received
+from taskq.broker.amqp.surroundings import Surroundings
 from taskq.broker.amqp.topology import Topology, reply_queue
 from taskq.broker.names import new_reply_queue
 from taskq.errors import BrokerError
