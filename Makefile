@@ -27,9 +27,12 @@ check: lint types layers ## lint, types, layers and the unit tests (under 90 s)
 	@$(PY) -m pytest -q -n 2 tests/unit
 
 test: lint types layers rabbitmq ## everything: lint, types, layers, then the whole test suite
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 -m "not alone"
+	@echo "== tests that measure time, by themselves"
+	@$(PY) -m pytest -m alone
 
-bench: $(dev) rabbitmq ## measure taskq on RabbitMQ beside bare aio-pika and the bare data plane (some minutes)
+bench: $(dev) ## measure taskq on RabbitMQ beside bare aio-pika and the bare data plane (some minutes)
+	@bash .ci/rabbitmq server
 	@$(PY) -m benchmarks
 
 fmt: $(dev) ## format the code and mend what ruff can mend

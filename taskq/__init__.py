@@ -12,6 +12,7 @@ from taskq.errors import (
     BrokerUnreachable,
     DeclarationError,
     EnqueueManyFailed,
+    ExchangeMismatch,
     InvalidArguments,
     JobCancelled,
     JobExpired,
@@ -31,6 +32,8 @@ from taskq.tasks.call import BoundCall
 from taskq.tasks.context import Context
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.tasks.duration import Duration
+from taskq.tasks.event import Event
+from taskq.tasks.exchange import Exchange
 from taskq.tasks.job import Job, ResultJob
 from taskq.tasks.options import CallOptions
 from taskq.tasks.queues import Queue
@@ -53,6 +56,9 @@ __all__ = [
     "DeclarationError",
     "Duration",
     "EnqueueManyFailed",
+    "Event",
+    "Exchange",
+    "ExchangeMismatch",
     "Exponential",
     "Fixed",
     "InvalidArguments",

@@ -15,6 +15,7 @@
     │   ├── AccessRefused       wrong password, missing permission, read-only file
     │   ├── Unroutable          no queue takes the message
     │   ├── QueueMismatch       a queue exists with other arguments
+    │   ├── ExchangeMismatch    an exchange exists as another kind, or with other arguments
     │   ├── MessageTooLarge     above the largest message; nothing was sent
     │   └── PublishUnconfirmed  no confirmation in time; the job may have been enqueued
     ├── TaskFailed              the task: it ended as a dead letter; seen by the caller
@@ -108,14 +109,25 @@ class AccessRefused(BrokerError):
 
 
 class Unroutable(BrokerError):
-    """No queue takes the message; it was not stored."""
+    """No queue takes the message; it was not stored.
 
-    def __init__(self, queue: str) -> None:
+    With an ``exchange``, ``queue`` is the routing key that it passes to no queue.
+    """
+
+    def __init__(self, queue: str, exchange: str = "") -> None:
         self.queue = queue
-        super().__init__(
-            f"queue {queue!r} does not exist, so the message was not stored; start a worker that declares "
-            "it, or declare it in this program"
-        )
+        self.exchange = exchange
+        if exchange:
+            text = (
+                f"exchange {exchange!r} passes the key {queue!r} to no queue, so the message was not stored; start who "
+                "subscribes to it, or publish it as not mandatory"
+            )
+        else:
+            text = (
+                f"queue {queue!r} does not exist, so the message was not stored; start a worker that declares "
+                "it, or declare it in this program"
+            )
+        super().__init__(text)
 
 
 class QueueMismatch(BrokerError):
@@ -133,6 +145,24 @@ class QueueMismatch(BrokerError):
         super().__init__(
             f"queue {queue!r} exists with other arguments ({listed}); declare it as it is, give the queue "
             "another name, or drain and delete it"
+        )
+
+
+class ExchangeMismatch(BrokerError):
+    """An exchange exists as another kind or with other arguments than the program declares.
+
+    ``differences`` maps each argument to ``(declared here, present in the broker)``; RabbitMQ names one at a time.
+    """
+
+    def __init__(self, exchange: str, differences: Mapping[str, tuple[object, object]]) -> None:
+        self.exchange = exchange
+        self.differences = dict(differences)
+        listed = "; ".join(
+            f"{name}: declared {mine!r}, the broker has {theirs!r}" for name, (mine, theirs) in self.differences.items()
+        )
+        super().__init__(
+            f"exchange {exchange!r} exists otherwise ({listed}); declare it as it is, give it another name, or delete "
+            "the one that is there"
         )
 
 

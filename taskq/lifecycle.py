@@ -92,6 +92,15 @@ class JobSnoozed(ExecutionEnded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventDropped(ExecutionEnded):
+    """A temporary subscription did not get through an event, which is gone: only durable ones are tried again."""
+
+    reason: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobExpired(ExecutionEnded):
     """The job was not run: its time to start was over."""
 
@@ -133,6 +142,33 @@ class ReplyDropped(Event):
 
     correlation_id: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPublished(Event):
+    """The broker confirmed an event of this process."""
+
+    event_id: str
+    exchange: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventUnreadable(Event):
+    """A listener left out an event that is not in its exchange's declared type."""
+
+    exchange: str
+    key: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingLeft(Event):
+    """A durable subscription's queue is still bound in a way that the program no longer declares."""
+
+    queue: str
+    exchange: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +276,10 @@ class BrokerAlarmEnded(BrokerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerInterrupted(BrokerEvent):
-    """Nothing is consumed from ``queue`` for now: its consumer or channel was ended. It is opened again."""
+    """Nothing is consumed from ``queue`` for now: its consumer or channel was ended. It is opened again.
+
+    It comes once for each ``reason``: another one may show when that is tried.
+    """
 
     queue: str
     reason: str
@@ -251,6 +290,17 @@ class ConsumerResumed(BrokerEvent):
     """``queue`` is consumed again after an interruption."""
 
     queue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionGap(BrokerEvent):
+    """A temporary queue was lost with its connection and made again ``missing_s`` later: events in between are missed.
+
+    ``subscription`` says what it is for.
+    """
+
+    subscription: str
+    missing_s: float
 
 
 class _Listening(NamedTuple):

@@ -47,6 +47,7 @@ class SettingArguments(TypedDict, total=False):
     connect_timeout: Duration
     heartbeat: int
     ack_timeout: Duration
+    management_url: str
     max_message_bytes: int
     log_format: LogFormat
     log_level: str
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     connect_timeout: Seconds = Field(10.0, description="how long opening waits for the broker")
     heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up after twice this")
     ack_timeout: Seconds = Field(1800.0, description="RabbitMQ's consumer_timeout; time limits of tasks lie below it")
+    management_url: str = Field("", description="RabbitMQ's management API; empty: on the broker's hosts, port 15672")
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
     log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
     log_level: Annotated[str, BeforeValidator(_in_capitals)] = Field(

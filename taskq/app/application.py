@@ -8,13 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 from typing_extensions import TypeVar as DefaultingTypeVar
 from typing_extensions import Unpack
 
+from taskq.app.audit import report_left_bindings
 from taskq.app.connection import Backend, Connection
+from taskq.app.routes import lead, take_over
 from taskq.app.working import build_pipeline
 from taskq.broker.protocol import QueueState
 from taskq.client.many import enqueue_many
@@ -26,6 +29,8 @@ from taskq.settings import SettingArguments, Settings, load_settings
 from taskq.tasks.call import BoundCall
 from taskq.tasks.decorators import RemoteDecorator, TaskDecorator
 from taskq.tasks.duration import Duration, seconds
+from taskq.tasks.exchange import Exchange
+from taskq.tasks.exchanges import ExchangeKind, ExchangeOptions
 from taskq.tasks.job import Job
 from taskq.tasks.queues import Queue
 from taskq.tasks.registry import Registry
@@ -37,6 +42,7 @@ from taskq.worker.worker import Worker, WorkerOptions
 
 S = DefaultingTypeVar("S", default=object)
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class TaskQ(Generic[S]):
@@ -77,9 +83,23 @@ class TaskQ(Generic[S]):
         """The decorator that declares a task on the app itself; see :attr:`taskq.Router.task`."""
         return self._own.task
 
-    def remote(self, name: str, /, *, queue: str) -> RemoteDecorator:
+    def remote(self, name: str, /, *, queue: str, foreign: bool = False) -> RemoteDecorator:
         """Declare a typed stub of a task that other code runs; see :meth:`taskq.Router.remote`."""
-        return self._own.remote(name, queue=queue)
+        return self._own.remote(name, queue=queue, foreign=foreign)
+
+    @overload
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: type[T], **options: Unpack[ExchangeOptions]
+    ) -> Exchange[T]: ...
+    @overload
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: Any = Any, **options: Unpack[ExchangeOptions]
+    ) -> Exchange[Any]: ...
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: Any = Any, **options: Unpack[ExchangeOptions]
+    ) -> Exchange[Any]:
+        """Declare an exchange on the app itself; see :meth:`taskq.Router.exchange`."""
+        return self._own.exchange(name, kind=kind, payload=payload, **options)
 
     def add_queue(self, queue: Queue) -> Queue:
         """Describe a queue further than its name; see :class:`taskq.Queue`."""
@@ -151,10 +171,10 @@ class TaskQ(Generic[S]):
             raise UsageError(f"app {self.name!r} is open already; open it once, and share it")
         settings = self.settings()
         registry = self.registry(settings)
-        registry.check_defaults()
+        registry.check()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.emitter.drain)
-            self._bind(registry, stack)
+            take_over(registry, self.name, stack)
             broker = await stack.enter_async_context(self._backend.connect(settings, self.name, self.emitter))
             connection = Connection.over(
                 broker,
@@ -164,10 +184,11 @@ class TaskQ(Generic[S]):
                 clock=self._backend.clock,
                 emitter=self.emitter,
             )
-            await broker.declare(registry.own_queues().values())
-            stack.callback(connection.replies.close)
-            for task in registry.tasks.values():
-                task.route.sender = connection.sender
+            exchanges = [exchange.definition for exchange in registry.exchanges.values()]
+            await broker.declare(registry.own_queues().values(), exchanges=exchanges, bindings=registry.bindings())
+            stack.push_async_callback(connection.replies.close)
+            stack.callback(connection.events.close)
+            lead(registry, connection)
             stack.callback(self._close)
             stack.push_async_callback(self.emitter.drain)  # listeners that are under way may still send jobs
             self._open = (connection, stack.pop_all())
@@ -235,10 +256,11 @@ class TaskQ(Generic[S]):
     ) -> Worker:
         """Return a worker of the open app; ``await worker.run()`` works until ``worker.stop()``.
 
-        ``queues`` names the queues to consume, each with its concurrency or ``None``; without it, all queues of the
-        app's own tasks. ``concurrency`` holds for every queue that has none there. ``grace``: how long running jobs
-        may go on at the end. ``burst``: end when the queues are empty. ``max_jobs``: end after so many executions.
-        Raises :class:`UsageError` for a queue that no task of the app uses.
+        ``queues`` names the queues to consume, and temporary subscriptions by their name, each with its concurrency or
+        ``None``; without it, all queues of the app's own tasks and all subscriptions. ``concurrency`` holds for every
+        queue that has none there. ``grace``: how long running jobs may go on at the end. ``burst``: end when the
+        queues are empty, without temporary subscriptions. ``max_jobs``: end after so many executions. Raises
+        :class:`UsageError` for a queue that no task of the app uses.
         """
         if max_jobs is not None and max_jobs < 1:
             raise UsageError(f"max_jobs={max_jobs!r}; a worker executes at least one job")
@@ -249,9 +271,15 @@ class TaskQ(Generic[S]):
             max_jobs=max_jobs,
         )
         pipeline = build_pipeline(
-            self.connection, self.emitter, tuple(self.middlewares), queues=queues, concurrency=concurrency
+            self.connection,
+            self.emitter,
+            tuple(self.middlewares),
+            queues=queues,
+            concurrency=concurrency,
+            burst=burst,
         )
-        return Worker(pipeline, options, self.worker_state)
+        audit = partial(report_left_bindings, self.connection, self.emitter)
+        return Worker(pipeline, options, self.worker_state, beside=audit)
 
     def use_backend(self, backend: Backend) -> None:
         """Open on another clock or broker than the settings say; the testing kit's way in. Only while not open."""
@@ -262,25 +290,9 @@ class TaskQ(Generic[S]):
     def _close(self) -> None:
         self._open = None
 
-    def _bind(self, registry: Registry, stack: AsyncExitStack) -> None:
-        for task in registry.tasks.values():
-            if task.route.owner is not None:
-                raise UsageError(
-                    f"task {task.name!r} is in another open app already ({task.route.owner!r}); a router belongs to "
-                    "one open app at a time"
-                )
-        for task in registry.tasks.values():
-            task.route.owner = self.name
-            stack.callback(_unbind, task)
-
     def _checked(self, call: BoundCall[Any]) -> BoundCall[Any]:
         if not isinstance(call, BoundCall):
             raise UsageError(f"{call!r} is no bound call; give task.bind(…), which sends nothing by itself")
         if call.route.sender is not self.connection.sender:
             raise UsageError(f"task {call.task!r} does not belong to app {self.name!r}; include its router")
         return call
-
-
-def _unbind(task: AnyTask) -> None:
-    task.route.sender = None
-    task.route.owner = None

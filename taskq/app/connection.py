@@ -11,6 +11,7 @@ from taskq.client.replies import ReplyInbox
 from taskq.client.sender import JobSender, Limits
 from taskq.clock import Clock, SystemClock
 from taskq.errors import UsageError
+from taskq.events.publisher import EventPublisher
 from taskq.lifecycle import Emitter
 from taskq.settings import Settings
 from taskq.tasks.registry import Registry
@@ -44,6 +45,7 @@ class Backend:
                     connect_timeout_s=settings.connect_timeout,
                     heartbeat_s=settings.heartbeat,
                     ack_timeout_s=settings.ack_timeout,
+                    management_url=settings.management_url,
                 )
             case _:
                 known = "sqlite:///taskq.db, memory:// or amqp://host"
@@ -60,6 +62,7 @@ class Connection:
     clock: Clock
     replies: ReplyInbox
     sender: JobSender
+    events: EventPublisher
 
     @classmethod
     def over(
@@ -80,4 +83,20 @@ class Connection:
                 max_message_bytes=settings.max_message_bytes,
             ),
         )
-        return cls(settings=settings, registry=registry, broker=broker, clock=clock, replies=replies, sender=sender)
+        events = EventPublisher(
+            app=app,
+            broker=broker,
+            clock=clock,
+            emitter=emitter,
+            publish_timeout_s=settings.publish_timeout,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        return cls(
+            settings=settings,
+            registry=registry,
+            broker=broker,
+            clock=clock,
+            replies=replies,
+            sender=sender,
+            events=events,
+        )

@@ -7,6 +7,7 @@ import uuid
 from taskq.tasks.queues import DEAD_SUFFIX
 
 REPLY_PREFIX = "taskq.reply."
+SUBSCRIPTION_PREFIX = "taskq.subscription."
 
 
 def dead_queue(queue: str) -> str:
@@ -22,3 +23,8 @@ def origin_of(dead: str) -> str:
 def new_reply_queue() -> str:
     """Return a name for the reply queue of one process; it cannot be guessed."""
     return f"{REPLY_PREFIX}{uuid.uuid4()}"
+
+
+def new_subscription_queue() -> str:
+    """Return a name for a temporary queue of one process."""
+    return f"{SUBSCRIPTION_PREFIX}{uuid.uuid4()}"

@@ -25,6 +25,15 @@ returns ``LOST``: somebody else gets the job.
 **Delay.** A message with ``not_before`` is never delivered before that instant of the wall clock, and within
 150 ms after it on an idle machine. It waits in the broker, not in a process.
 
+**Exchanges.** A message for an exchange goes to every queue that a binding of it names, once to each, by AMQP's rules
+for its kind (:mod:`taskq.broker.routing`). One publish is one message: all queues have it when it is confirmed. That
+no queue takes it is no error, unless it is ``mandatory``. What is delivered says in the headers ``taskq-exchange`` and
+``taskq-key`` where it was published; copies keep them, and go to their queue alone.
+
+**Temporary queues.** A queue of :meth:`Broker.subscribe` belongs to this process: nobody else consumes it, and it goes
+with the process. After a lost connection it is made again, bound and consumed; what was published in between is missed,
+and :class:`~taskq.lifecycle.SubscriptionGap` says so.
+
 **Replies.** A reply whose queue is gone is dropped and counted, never an error. An inbox gets each reply at
 most once in normal operation, twice after a crash of the replying worker.
 
@@ -38,8 +47,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
+from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
@@ -49,13 +59,15 @@ class Outgoing:
     """A message and where it goes.
 
     ``not_before``: seconds since the epoch, or ``None`` for at once. ``mandatory=False``: no queue is no
-    error; the message is dropped and counted (replies).
+    error; the message is dropped and counted (replies). ``exchange``: with one, ``queue`` is the routing key, and there
+    is no ``not_before``.
     """
 
     message: Message
     queue: str
     not_before: float | None = None
     mandatory: bool = True
+    exchange: str = ""
 
 
 class Settlement(Enum):
@@ -66,7 +78,7 @@ class Settlement(Enum):
 
 
 class Delivery(Protocol):
-    """A message handed to a consumer, to be settled exactly once."""
+    """A message handed to a consumer, to be settled exactly once. It has a slot until then, also when it is lost."""
 
     @property
     def message(self) -> Message: ...
@@ -131,6 +143,31 @@ class QueueState:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExchangeState:
+    """An exchange as the broker sees it. ``kind`` and ``durable`` are ``None`` where it does not tell."""
+
+    name: str
+    kind: str | None
+    durable: bool | None
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """What a broker tells of its queues, exchanges or bindings.
+
+    ``source``: where it is from, for people ("the management API at http://…"). ``unknown``: what could not be known,
+    and why, for people; ``None`` when this is all there is.
+    """
+
+    items: list[Item]
+    source: str
+    unknown: str | None = None
+
+
 class Inspector(Protocol):
     """Looking at queues, and taking single messages out of them, beside the consumers."""
 
@@ -159,6 +196,21 @@ class Inspector(Protocol):
         """
         ...
 
+    async def list_queues(self, names: Iterable[str] = ()) -> Listing[QueueState]:
+        """Return all queues of the broker (on RabbitMQ: of the virtual host), sorted by name, as far as it tells.
+
+        Slower than :meth:`queues`: RabbitMQ is asked by its management API where that answers, else as there.
+        """
+        ...
+
+    async def list_exchanges(self, names: Iterable[str] = ()) -> Listing[ExchangeState]:
+        """Return all exchanges, sorted by name, as far as the broker tells; else those of ``names`` that exist."""
+        ...
+
+    async def list_bindings(self) -> Listing[Binding]:
+        """Return all bindings of exchanges to queues, sorted; the default exchange's are left out."""
+        ...
+
 
 class Broker(Protocol):
     """A connection to one broker, for one process. It is entered once, as an async context manager.
@@ -183,13 +235,24 @@ class Broker(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def declare(self, queues: Iterable[Queue]) -> None:
-        """Make these queues and their dead-letter queues exist. Repeating it is harmless.
+    async def declare(
+        self,
+        queues: Iterable[Queue],
+        *,
+        exchanges: Iterable[ExchangeDefinition] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Make these queues, their dead-letter queues, exchanges and bindings exist. Repeating it is harmless.
 
         A queue with ``declare=False`` is only checked, and :class:`Unroutable` raised when it does not exist; its
         dead-letter queue is ours and is made all the same. Raises :class:`QueueMismatch` when one exists with other
-        arguments.
+        arguments, :class:`ExchangeMismatch` when an exchange does, and :class:`BrokerError` for one with
+        ``declare=False`` that does not exist. Bindings that are not named here stay.
         """
+        ...
+
+    async def unbind(self, binding: Binding) -> None:
+        """Make a binding not exist; one that does not exist is no error."""
         ...
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
@@ -201,6 +264,13 @@ class Broker(Protocol):
         raise.
 
         Raises :class:`Unroutable` when there is no such queue.
+        """
+        ...
+
+    async def subscribe(self, queue: TemporaryQueue, *, prefetch: int, deliver: Callable[[Delivery], None]) -> Consumer:
+        """Make a temporary queue, bind it, and consume it, as :meth:`consume` does; see the module.
+
+        Its bindings hold when this returns. Raises :class:`BrokerError` when an exchange does not exist.
         """
         ...
 

@@ -40,7 +40,8 @@ def _lines(app: App, slots: Mapping[str, int], *, processes: int, grace_s: float
     return [
         *broker,
         ("queues", queues + each),
-        ("tasks", _tasks(app, slots)),
+        *(("tasks", tasks) for tasks in [_tasks(app, slots)] if tasks),
+        *(("events", events) for events in [_events(app, slots)] if events),
         ("stop", f"{stop}; running jobs then have {grace_s:g} s, a second Ctrl-C cuts that short"),
     ]
 
@@ -49,3 +50,12 @@ def _tasks(app: App, slots: Mapping[str, int]) -> str:
     names = sorted(task.name for task in app.tasks if task.definition.run != "remote" and task.queue in slots)
     more = f" and {len(names) - _MOST_TASKS} more (taskq tasks)" if len(names) > _MOST_TASKS else ""
     return ", ".join(names[:_MOST_TASKS]) + more
+
+
+def _events(app: App, slots: Mapping[str, int]) -> str:
+    """Return the subscriptions that are consumed, each with what it gets."""
+    subscriptions = app.registry().subscriptions.values()
+    consumed = [each for each in subscriptions if (each.queue or f"{each.name} (temporary)") in slots]
+    shown = [f"{each.name} ← {each.exchange.name} {each.selects}".rstrip() for each in consumed[:_MOST_TASKS]]
+    more = f" and {len(consumed) - _MOST_TASKS} more (taskq tasks)" if len(consumed) > _MOST_TASKS else ""
+    return "; ".join(shown) + more

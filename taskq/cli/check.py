@@ -39,10 +39,15 @@ def check(
     registry = app.registry(settings)
     own, stubs = len(registry.own()), len(registry.tasks) - len(registry.own())
     _say("tasks", f"{own} of its own, {stubs} remote")
+    if registry.exchanges:
+        durable, temporary = len(registry.subscribed()), len(registry.temporary())
+        exchanges = ", ".join(f"{each.name} ({each.kind})" for each in registry.exchanges.values())
+        _say("events", f"{exchanges}; subscriptions: {durable} durable, {temporary} temporary")
     label, states = run(_look(onlooker(app), registry.own_queues()))
     _say("broker", f"{label} answers" + (" (the default; TASKQ_URL chooses another)" if settings.by_default else ""))
     queues = registry.own_queues().values()
-    _say("queues", f"a worker consumes {len(queues)}" if queues else "none: a worker would have nothing to do")
+    nothing = "none" if registry.temporary() else "none: a worker would have nothing to do"
+    _say("queues", f"a worker consumes {len(queues)}" if queues else nothing)
     rows = [_queue(queue, states, settings.concurrency) for queue in queues]
     for line in aligned(rows) if rows else ():
         print(f"          {printable(line)}")
@@ -63,8 +68,9 @@ def _say(step: str, text: str) -> None:
 
 def _settings(settings: Settings) -> str:
     defaults = Settings.model_fields
-    # the URL is left out: it may hold a password, and the broker's line shows it without
-    changed = {n: getattr(settings, n) for n in defaults if n != "url" and getattr(settings, n) != defaults[n].default}
+    # URLs are left out: they may hold a password, and the broker's line shows its own without
+    shown_at_all = [name for name in defaults if name not in ("url", "management_url")]
+    changed = {n: getattr(settings, n) for n in shown_at_all if getattr(settings, n) != defaults[n].default}
     if not changed:
         return "all defaults"
     shown = (

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from taskq.app import TaskQ
 from taskq.cli.complaint import Complaint, did_you_mean
 from taskq.cli.fault import fault_line, is_raised_inside
+from taskq.tasks.exchange import Exchange
 from taskq.tasks.task import AnyTask
 
 App = TaskQ[Any]
@@ -46,6 +47,15 @@ def find_task(app: App, name: str) -> AnyTask:
         hint = did_you_mean(name, tasks, otherwise="there are") or "; it declares none"
         raise Complaint(f"app {app.name!r} has no task {name!r}{hint}")
     return tasks[name]
+
+
+def find_exchange(app: App, name: str) -> Exchange[Any]:
+    """Return the exchange with that name. Raises :class:`Complaint` with the closest names."""
+    exchanges = app.registry().exchanges
+    if name not in exchanges:
+        hint = did_you_mean(name, exchanges, otherwise="there are") or "; it declares none"
+        raise Complaint(f"app {app.name!r} has no exchange {name!r}{hint}")
+    return exchanges[name]
 
 
 def _import(name: str, place: Path) -> ModuleType:

@@ -20,6 +20,7 @@ from taskq.observability.logs import printable
 command = typer.Typer(add_completion=False)
 _FORM = Form()
 LIMIT_S = 5.0
+_CONNECT_S = 3.0  # well below the limit: who gives up connecting knows why
 
 
 @command.command(cls=WordsCommand, options_metavar=_FORM.usage)
@@ -32,8 +33,9 @@ def ping(
     """Connect to the broker and ask it something, within 5 s. Exit status 0 if it answers, else 3."""
     try:
         app = load_app(split(words or (), _FORM, default_app())[0], app_dir)
-        log_quietly(app.settings())
-        label, took_s = run(_ping(onlooker(app)))
+        settings = app.settings()
+        log_quietly(settings)
+        label, took_s = run(_ping(onlooker(app, connect_timeout=min(settings.connect_timeout, _CONNECT_S))))
     except (Complaint, TaskqError) as error:
         if quiet:
             return status_of(error)

@@ -23,10 +23,15 @@ _HELP = "Run and watch an asyncio task queue. MODULE:APP names the app; leave it
 _COMMANDS = {
     "worker": "Run jobs until a signal stops it.",
     "send": "Enqueue a job, and with --wait print its result.",
+    "publish": "Publish an event to an exchange.",
+    "listen": "Print the events of an exchange as they come.",
     "run": "Run a task here and now, without a broker.",
-    "tasks": "List the tasks of the app.",
+    "tasks": "List the tasks and subscriptions of the app.",
     "check": "Check the app, its settings and the broker; change nothing.",
     "ping": "Say whether the broker answers, for probes.",
+    "queues": "List the queues of the broker, and what is in them.",
+    "exchanges": "List the exchanges of the broker.",
+    "bindings": "List which exchange passes what on to which queue; --prune removes stale ones.",
     "dead": "Look at dead letters, put them back, or drop them.",
     "version": "Print the version.",
 }

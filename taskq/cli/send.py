@@ -45,12 +45,13 @@ def send(
     if timeout is not None:
         options["reply_timeout"] = timeout
     task = cast("ResultTask[..., Any]", find_task(app, name).with_options(**options))
-    run(_send(app, task, read_arguments(task, *body), wait=wait))
+    run(_send(app, task, read_arguments(task, *body), f"taskq dead show {reference}" if wait else None))
 
 
-async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, *, wait: bool) -> None:
+async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, shows: str | None) -> None:
+    """``shows``: the command that shows a dead letter; without it, nobody waits for the end."""
     async with app:
-        if not wait:
+        if shows is None:
             print((await task.enqueue(*given.args, **given.kwargs)).id, flush=True)
             await _mention_missing_worker(app, task)
             return
@@ -59,7 +60,7 @@ async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, *, wa
         try:
             value = await job.result()
         except TaskFailed as error:
-            raise Complaint(f"{error}; see taskq dead show {task.queue} {error.job_id}", Status.FAILED) from None
+            raise Complaint(f"{error}; see {shows} {task.queue} {error.job_id}", Status.FAILED) from None
         sys.stdout.write(task.definition.signature.encode_result(value).decode() + "\n")
 
 

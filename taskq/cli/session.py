@@ -42,9 +42,18 @@ def log_fully(settings: Settings, format: LogFormat | None, level: LogLevel | No
     logs.configure(format or settings.log_format, level or settings.log_level)
 
 
-def onlooker(app: App) -> App:
-    """Return an app on the same broker that declares nothing, so that looking at it changes nothing."""
-    return TaskQ(app.name, url=app.settings().url)
+def onlooker(app: App, *, connect_timeout: float | None = None) -> App:
+    """Return an app on the same broker that declares nothing, so that looking at it changes nothing.
+
+    ``connect_timeout``: seconds; without it, as long as the app itself.
+    """
+    settings = app.settings()
+    return TaskQ(
+        app.name,
+        url=settings.url,
+        management_url=settings.management_url,
+        connect_timeout=settings.connect_timeout if connect_timeout is None else connect_timeout,
+    )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -59,6 +59,11 @@ def split(words: Sequence[str], form: Form, default: str | None) -> tuple[str, t
     return app, tuple(rest)
 
 
+def optional_app(words: Sequence[str], default: str | None) -> str | None:
+    """Return the app of a command that needs none: the only word, else TASKQ_APP, else ``None``."""
+    return split(words, Form(), default)[0] if words or default else None
+
+
 def looks_like_app(word: str) -> bool:
     """Say whether a word has the form ``module:attribute``."""
     return _WITH_ATTRIBUTE.fullmatch(word) is not None

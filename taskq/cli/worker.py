@@ -28,7 +28,9 @@ def worker(
     *,
     queue: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=CONCURRENCY]", help="Consume this queue only; repeat it for several."),
+        typer.Option(
+            metavar="NAME[=CONCURRENCY]", help="Consume this queue only, or temporary subscription; repeat it."
+        ),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Jobs of each queue at a time; 1 unless settings say more.")

@@ -4,6 +4,8 @@ Theory of operation. A wait is registered before its job is published, since the
 It is removed by whatever comes first: the reply, the end of its time, the cancellation of its ``call``, a publish
 that failed, or the end of the app. So the table is bounded by what is being waited for, whatever the broker does. A
 reply that finds no wait is late, repeated or foreign: it is dropped and counted.
+
+The inbox is opened for all who need it meanwhile, and each waits for that no longer than for its result.
 """
 
 from __future__ import annotations
@@ -12,8 +14,17 @@ import asyncio
 from typing import Generic, TypeVar, assert_never
 
 from taskq.broker.protocol import Broker, Inbox
-from taskq.errors import JobCancelled, JobExpired, ResultTimeout, TaskFailed, UndecodableMessage, UsageError
+from taskq.errors import (
+    BrokerUnreachable,
+    JobCancelled,
+    JobExpired,
+    ResultTimeout,
+    TaskFailed,
+    UndecodableMessage,
+    UsageError,
+)
 from taskq.lifecycle import Emitter, OwnQueueAwaited, ReplyDropped
+from taskq.opening import Opening
 from taskq.tasks.context import current_context
 from taskq.tasks.definition import TaskDefinition
 from taskq.wire.message import Message
@@ -34,16 +45,26 @@ _Arrived = Reply | UndecodableMessage | _TimedOut | _Closed
 
 
 class PendingResult(Generic[T]):
-    """A wait for the result of one job. It implements :class:`taskq.tasks.job.Pending`."""
+    """A wait for the result of one job. It implements :class:`taskq.tasks.job.Pending`.
 
-    def __init__(self, replies: ReplyInbox, job_id: str, definition: TaskDefinition, timeout_s: float) -> None:
+    ``since``: when it began, in the loop's time.
+    """
+
+    def __init__(
+        self, replies: ReplyInbox, job_id: str, definition: TaskDefinition, timeout_s: float, since: float
+    ) -> None:
         self.job_id = job_id
         self._replies = replies
         self._definition = definition
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Future[_Arrived] = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout_s, self._expire)
+        self._timer = self._loop.call_at(since + timeout_s, self._expire)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a plain AMQP program is to answer."""
+        return self._definition.foreign
 
     async def wait(self, timeout_s: float | None) -> T:
         """Return the result; see :meth:`taskq.tasks.job.ResultJob.result`. A cancelled wait changes nothing."""
@@ -103,7 +124,8 @@ class PendingResult(Generic[T]):
         name = self._definition.name
         match arrived:
             case Returned(body):
-                result: T = self._definition.signature.decode_result(body)
+                signature = self._definition.signature
+                result: T = (signature.decode_foreign_result if self.foreign else signature.decode_result)(body)
                 return result
             case Failed(reason, failure):
                 raise TaskFailed(
@@ -135,24 +157,41 @@ class ReplyInbox:
         self._broker = broker
         self.emitter = emitter
         self._pending: dict[str, PendingResult[object]] = {}
-        self._opening = asyncio.Lock()
-        self._inbox: Inbox | None = None
+        self._inbox: Opening[Inbox] = Opening(self._open, name="taskq: reply queue", closed=_closed)
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    async def address(self) -> str:
-        """Return the name for ``reply_to``, opening the inbox at the first call."""
-        if self._inbox is None:
-            async with self._opening:
-                self._inbox = self._inbox or await self._broker.open_inbox(self.receive)
-        return self._inbox.address
+    async def address(self, timeout_s: float) -> str:
+        """Return the name for ``reply_to``, opening the inbox at the first call.
 
-    def expect(self, job_id: str, definition: TaskDefinition, timeout_s: float) -> PendingResult[object]:
-        """Register a wait. Raises :class:`UsageError` when this process waits for that job already."""
+        Raises what that raises, and :class:`BrokerUnreachable` when it takes longer than ``timeout_s``.
+        """
+        if self._inbox.done:
+            return (await self._inbox.result()).address
+        try:
+            async with asyncio.timeout(timeout_s):
+                return (await self._inbox.result()).address
+        except TimeoutError:
+            raise BrokerUnreachable(
+                f"{self._broker.label} made no reply queue within {timeout_s:g} s, so nothing was sent; is the broker "
+                "reachable?"
+            ) from None
+
+    def expect(
+        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
+    ) -> PendingResult[object]:
+        """Register a wait that began at ``since`` (the loop's time), or begins now.
+
+        Raises :class:`UsageError` when this process waits for that job already, or for nothing any more.
+        """
+        if self._closed:
+            raise _closed()
         if job_id in self._pending:
             raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
-        pending = PendingResult[object](self, job_id, definition, timeout_s)
+        began = asyncio.get_running_loop().time() if since is None else since
+        pending = PendingResult[object](self, job_id, definition, timeout_s, began)
         self._pending[job_id] = pending
         return pending
 
@@ -167,11 +206,20 @@ class ReplyInbox:
             self.emitter.emit(ReplyDropped(correlation_id=message.correlation_id, reason="nobody waits for it"))
             return
         try:
-            pending.resolve(read_reply(message))
+            pending.resolve(read_reply(message, foreign=pending.foreign))
         except UndecodableMessage as error:
             pending.resolve(error)
 
-    def close(self) -> None:
-        """End every wait."""
+    async def close(self) -> None:
+        """End every wait, also for the inbox."""
+        self._closed = True
         for job_id in list(self._pending):
             self._pending.pop(job_id).resolve(_Closed())
+        await self._inbox.close()
+
+    async def _open(self) -> Inbox:
+        return await self._broker.open_inbox(self.receive)
+
+
+def _closed() -> UsageError:
+    return UsageError("the app was closed before the job was sent; call tasks inside `async with app:`")

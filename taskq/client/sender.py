@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -94,11 +95,15 @@ class JobSender:
         self, call: BoundCall[Any], timeout_s: float, deadline: float | None
     ) -> PendingResult[object]:
         job_id = call.options.job_id or new_job_id()
-        outgoing = self.outgoing(call, job_id, reply_to=await self.replies.address(), deadline=deadline)
-        pending = self.replies.expect(job_id, call.definition, timeout_s)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        address = await self.replies.address(timeout_s)
+        left_s = timeout_s - round(loop.time() - began, 1)
+        outgoing = self.outgoing(call, job_id, reply_to=address, deadline=deadline)
+        pending = self.replies.expect(job_id, call.definition, timeout_s, since=began)
         try:
             # Who waits for the result waits for no confirmation beyond that.
-            await self._confirmed(call, job_id, outgoing, min(self.limits.publish_timeout_s, timeout_s))
+            await self._confirmed(call, job_id, outgoing, min(self.limits.publish_timeout_s, left_s))
         except BaseException:
             pending.withdraw()
             raise

@@ -15,6 +15,7 @@ from taskq.wire.failure import describe
 
 # Of what happens to every job: so that a line that nobody reads need not be written.
 USUAL_LEVELS: Mapping[type[life.Event], int] = {
+    life.EventPublished: logging.DEBUG,
     life.JobEnqueued: logging.DEBUG,
     life.JobStarted: logging.DEBUG,
     life.JobSucceeded: logging.INFO,
@@ -46,6 +47,17 @@ def _worded(event: life.Event) -> tuple[int, str]:
             level, what = _job(event)
             said, line_end, trace = what.partition("\n")
             return level, f"{event.task or 'unknown task'} {said} [job {event.job_id}]{line_end}{trace}"
+        case life.EventPublished():
+            return logging.DEBUG, f"published to {event.exchange} with the key {event.key!r} [event {event.event_id}]"
+        case life.EventUnreadable():
+            return logging.WARNING, (
+                f"a listener of {event.exchange} left out an event with the key {event.key!r}: {event.error}"
+            )
+        case life.BindingLeft():
+            return logging.WARNING, (
+                f"queue {event.queue} is still bound to {event.exchange} with the key {event.key!r}, which the program "
+                "no longer declares; remove it with `taskq bindings MODULE:APP --prune`"
+            )
         case life.AppOpened():
             note = " (the default: set TASKQ_URL to choose)" if event.by_default else ""
             level = logging.WARNING if event.by_default and not event.interactive else logging.INFO
@@ -120,6 +132,11 @@ def _broker(event: life.BrokerEvent) -> tuple[int, str]:
             )
         case life.ConsumerResumed():
             return logging.INFO, f"queue {event.queue} is consumed again"
+        case life.SubscriptionGap():
+            return logging.WARNING, (
+                f"{event.subscription} had no temporary queue for {_time(event.missing_s)}; what was published "
+                "meanwhile is missed (a subscription with a queue misses nothing)"
+            )
         case _:
             return logging.DEBUG, repr(event)
 
@@ -167,6 +184,12 @@ def _ended(event: life.ExecutionEnded) -> tuple[int, str]:
         case life.JobSnoozed():
             return logging.INFO, (
                 f"snoozed after {_time(event.duration_s)}, attempt {event.attempt} again in {_time(event.wait_s)}"
+            )
+        case life.EventDropped():
+            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
+            return logging.ERROR, (
+                f"dropped an event ({event.reason}) after {_time(event.duration_s)}: {event.error}; a subscription "
+                f"with a queue would try again{trace}"
             )
         case life.JobExpired():
             return logging.WARNING, (

@@ -50,6 +50,11 @@ class Parameters:
             extra=by_kind.get(inspect.Parameter.VAR_KEYWORD),
         )
 
+    @property
+    def only_one(self) -> bool:
+        """Whether there is exactly one parameter, and no ``*args`` or ``**kwargs``."""
+        return len(self.by_name) == 1 and self.variadic is None and self.extra is None
+
     def by_names(
         self, task: str, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> tuple[dict[str, object], dict[str, object]]:

@@ -18,17 +18,15 @@ _LONGEST_NAME = 200  # bytes; AMQP's `type` property has 255
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TaskDefinition:
-    """A declared task. ``timeout_s`` and ``retry`` are ``None`` where the app's default holds.
+class Handler:
+    """What a worker runs: a function, where it runs, and what holds for each attempt.
 
-    ``run`` says where the function runs: on the event loop, in a thread, in a process, or in other code (a
-    stub).
+    ``timeout_s`` and ``retry`` are ``None`` where the app's default holds. ``run``: on the event loop, in a thread, in
+    a process, or in other code (a stub). ``context``: its first argument is the Context.
     """
 
     name: str
-    queue: str
     function: Callable[..., Any]
-    signature: Signature
     context: bool
     run: Run
     timeout_s: float | None
@@ -40,6 +38,16 @@ class TaskDefinition:
         return str(getattr(self.function, "__module__", "?"))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TaskDefinition(Handler):
+    """A declared task."""
+
+    queue: str
+    signature: Signature
+    foreign: bool = False
+    """A stub of a program without taskq, which gets the JSON of the only argument as the whole body."""
+
+
 def define(
     function: Callable[..., Any],
     *,
@@ -49,19 +57,24 @@ def define(
     run: Run | None,
     timeout_s: float | None,
     retry: RetryPolicy | None,
+    foreign: bool = False,
 ) -> TaskDefinition:
     """Check a declaration and return it as a value. Raises :class:`DeclarationError` with what to change."""
-    _refuse_what_is_no_function(name, function)
+    check_function("task", name, function)
     check_task_name(name)
     place = _place(name, function, run)
     _check_context(name, function, context=context, run=place)
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise DeclarationError(f"task {name!r}: retry={retry!r}; give a RetryPolicy(attempts=…)")
+    signature = Signature.of(name, function, context=context)
+    if foreign and not signature.parameters.only_one:
+        raise DeclarationError(f"task {name!r} is of a program without taskq, so it has exactly one parameter")
     return TaskDefinition(
         name=name,
         queue=queue,
         function=function,
-        signature=Signature.of(name, function, context=context),
+        signature=signature,
+        foreign=foreign,
         context=context,
         run=place,
         timeout_s=timeout_s,
@@ -77,11 +90,12 @@ def check_task_name(name: str) -> None:
         raise DeclarationError(f"task name {name[:40]!r}…: {len(name.encode())} bytes, at most {_LONGEST_NAME}")
 
 
-def _refuse_what_is_no_function(name: str, function: Callable[..., Any]) -> None:
+def check_function(what: str, name: str, function: Callable[..., Any]) -> None:
+    """Raise :class:`DeclarationError` for what no worker can run. ``what`` is a word for what is declared."""
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise DeclarationError(f"task {name!r}: {function!r} is no function; decorate a def or an async def")
+        raise DeclarationError(f"{what} {name!r}: {function!r} is no function; decorate a def or an async def")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise DeclarationError(f"task {name!r} is a generator; a task returns one value (return a list)")
+        raise DeclarationError(f"{what} {name!r} is a generator; a {what} returns one value (return a list)")
 
 
 def _place(name: str, function: Callable[..., Any], run: Run | None) -> Run:

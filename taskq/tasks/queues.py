@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from taskq.errors import DeclarationError
+from taskq.tasks.exchanges import ArgumentValue
 
 if TYPE_CHECKING:
     from taskq.tasks.task import AnyTask
@@ -28,6 +30,10 @@ class Queue:
     letter. ``type`` is RabbitMQ's queue type; the embedded broker ignores it. ``default``: the task (or its
     name) that runs messages which name none, as plain AMQP programs send them. ``declare=False``: the queue
     belongs to somebody else; taskq uses it and never declares it.
+
+    For queues that other programs declare too, on RabbitMQ: ``durable=False`` (a classic queue that is gone when the
+    broker starts again), and ``arguments``: exactly these, instead of those that taskq would give (``{}`` for none, as
+    plain programs declare). The embedded broker ignores both.
     """
 
     name: str
@@ -37,6 +43,8 @@ class Queue:
     default: AnyTask | str | None = None
     declare: bool = True
     type: Literal["quorum", "classic"] = "quorum"
+    durable: bool = True
+    arguments: Mapping[str, ArgumentValue] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
@@ -49,6 +57,8 @@ class Queue:
             raise DeclarationError(
                 f"queue {self.name!r}: priorities need type='classic' (a quorum queue of RabbitMQ has none)"
             )
+        if not self.durable and self.type != "classic":
+            raise DeclarationError(f"queue {self.name!r}: durable=False needs type='classic'")
         if self.default is not None and not isinstance(self.default_task, str):
             raise DeclarationError(f"queue {self.name!r}: default={self.default!r}; give a task or its full name")
 

@@ -1,19 +1,24 @@
-"""A router: where a module declares its tasks, without importing an app."""
+"""A router: where a module declares its tasks and exchanges, without importing an app."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from typing_extensions import TypeVar as DefaultingTypeVar
+from typing_extensions import Unpack
 
 from taskq.errors import DeclarationError
 from taskq.tasks.call import Route
 from taskq.tasks.decorators import RemoteDecorator, SyncRun, TaskDecorator
 from taskq.tasks.definition import define
 from taskq.tasks.duration import Duration, seconds
+from taskq.tasks.exchange import Exchange
+from taskq.tasks.exchanges import ExchangeDefinition, ExchangeKind, ExchangeOptions
+from taskq.tasks.payload import Payload
 from taskq.tasks.queues import DEFAULT_QUEUE, Queue, check_queue_name
 from taskq.tasks.retry import RetryPolicy
+from taskq.tasks.subscription import Subscription
 from taskq.tasks.task import AnyTask, AsyncTask, RemoteTask, SyncTask
 
 P = ParamSpec("P")
@@ -46,11 +51,23 @@ class Router(Generic[S]):
         self.timeout_s = None if timeout is None else seconds(timeout, "timeout", zero=False)
         self._tasks: dict[str, AnyTask] = {}
         self._queues: dict[str, Queue] = {}
+        self._exchanges: dict[str, Exchange[Any]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
 
     @property
     def tasks(self) -> tuple[AnyTask, ...]:
         """The tasks declared here, stubs included, in order of declaration."""
         return tuple(self._tasks.values())
+
+    @property
+    def exchanges(self) -> tuple[Exchange[Any], ...]:
+        """The exchanges declared here, in order of declaration."""
+        return tuple(self._exchanges.values())
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The subscriptions to this router's exchanges, in order of declaration."""
+        return tuple(self._subscriptions.values())
 
     @property
     def queues(self) -> tuple[Queue, ...]:
@@ -69,22 +86,62 @@ class Router(Generic[S]):
         """
         return cast("TaskDecorator[S]", self._declare)
 
-    def remote(self, name: str, /, *, queue: str) -> RemoteDecorator:
+    def remote(self, name: str, /, *, queue: str, foreign: bool = False) -> RemoteDecorator:
         """Declare a stub: typed calls of the task ``name`` (in full) that other code runs on ``queue``.
 
-        The decorated ``def`` raises ``NotImplementedError``; only its signature counts.
+        The decorated ``def`` raises ``NotImplementedError``; only its signature counts. ``foreign``: the other code is
+        a plain AMQP program, which gets the JSON of the only argument as the whole body, and may answer with any JSON
+        value, or text.
         """
         check_queue_name(queue)
 
         def declare(function: Callable[P, T], /) -> RemoteTask[P, T]:
             definition = define(
-                function, name=name, queue=queue, context=False, run="remote", timeout_s=None, retry=None
+                function,
+                name=name,
+                queue=queue,
+                context=False,
+                run="remote",
+                timeout_s=None,
+                retry=None,
+                foreign=foreign,
             )
             task = RemoteTask[P, T](definition, Route())
             self._add(task)
             return task
 
         return declare
+
+    @overload
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: type[T], **options: Unpack[ExchangeOptions]
+    ) -> Exchange[T]: ...
+    @overload
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: Any = Any, **options: Unpack[ExchangeOptions]
+    ) -> Exchange[Any]: ...
+    def exchange(
+        self, name: str, *, kind: ExchangeKind, payload: Any = Any, **options: Unpack[ExchangeOptions]
+    ) -> Exchange[Any]:
+        """Declare an exchange: what is published to it goes to everybody who subscribes.
+
+        ``kind``: ``fanout`` (to all), ``direct`` (by equal key), ``topic`` (by patterns of words) or ``headers`` (by
+        header values). ``payload``: the type of its events, validated on both sides. The prefix of the router does not
+        stand before its name. ``durable``, ``arguments``, ``declare``: see
+        :class:`~taskq.tasks.exchanges.ExchangeDefinition`. Raises :class:`DeclarationError`.
+        """
+        definition = ExchangeDefinition(
+            name=name,
+            kind=kind,
+            durable=options.get("durable", True),
+            arguments=dict(options.get("arguments") or {}),
+            declare=options.get("declare", True),
+        )
+        if name in self._exchanges:
+            raise DeclarationError(f"exchange {name!r} is declared twice in one router")
+        made = Exchange[Any](definition, Payload(name, payload), self.prefix, self._add_subscription)
+        self._exchanges[name] = made
+        return made
 
     def add_queue(self, queue: Queue) -> Queue:
         """Describe a queue further than its name (concurrency, priorities, limits), and return it."""
@@ -127,8 +184,15 @@ class Router(Generic[S]):
 
         return declare if function is None else declare(function)
 
+    def _add_subscription(self, subscription: Subscription) -> None:
+        if subscription.name in self._tasks or subscription.name in self._subscriptions:
+            raise DeclarationError(
+                f"subscription {subscription.name!r} has a name that is taken in its router; give it another: name='…'"
+            )
+        self._subscriptions[subscription.name] = subscription
+
     def _add(self, task: AnyTask) -> AnyTask:
-        if task.name in self._tasks:
+        if task.name in self._tasks or task.name in self._subscriptions:
             raise DeclarationError(f"task {task.name!r} is declared twice in one router; give one of them another name")
         self._tasks[task.name] = task
         return task

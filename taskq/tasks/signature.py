@@ -7,6 +7,7 @@ sender validates before anything is sent, the worker validates again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NotRequired, Required, cast
 
@@ -66,6 +67,15 @@ class Signature:
             raise InvalidArguments(self.task, misfit.problems) from misfit.__cause__
         return body
 
+    def encode_foreign(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
+        """Return the JSON of the only argument, as plain AMQP programs expect it. Raises like :meth:`encode`."""
+        (name,) = self.parameters.by_name
+        before = to_json({name: None}).removesuffix(b"null}")
+        body = self.encode(args, kwargs)
+        if not body.startswith(before):
+            raise InvalidArguments(self.task, [(name, "is the whole message to a plain AMQP program; give it")])
+        return body.removeprefix(before)[:-1]
+
     def decode(self, body: bytes) -> Arguments:
         """Return the arguments that a JSON body carries, in their declared types.
 
@@ -123,6 +133,19 @@ class Signature:
             raise UndecodableMessage(
                 f"{self.task}: the result does not fit the return type: {listed}"
             ) from misfit.__cause__
+
+    def decode_foreign_result(self, body: bytes) -> Any:
+        """Return a result that a plain AMQP program sent: JSON, else text; nothing at all may be ``None``, too.
+
+        Raises :class:`UndecodableMessage`.
+        """
+        try:
+            return self.decode_result(body)
+        except UndecodableMessage as error:
+            for value in (_text(body), None) if not body else (_text(body),):
+                with suppress(Misfit):
+                    return self._result.convert(value)
+            raise error from None
 
     def _only_argument(self, name: str, body: bytes, *, is_json: bool) -> Arguments:
         many = name == self.parameters.variadic

@@ -40,7 +40,8 @@ class Task(Generic[P, T]):
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[T]:
         """Return the call as data, validated; nothing is sent. Raises :class:`InvalidArguments`."""
-        body = self.definition.signature.encode(args, kwargs)
+        signature = self.definition.signature
+        body = (signature.encode_foreign if self.definition.foreign else signature.encode)(args, kwargs)
         return BoundCall(self.definition, body, self.options, self.route)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:

@@ -67,7 +67,7 @@ class Harness(Generic[S]):
             stack.callback(self.app.use_backend, Backend())
             stack.enter_context(self.app.emitter.listening(Event, self._note))
             await stack.enter_async_context(self.app)
-            if self._work_queues():  # an app of stubs alone has nothing to work on
+            if self._work_queues() or self.app.registry().temporary():  # an app of stubs alone has nothing to work on
                 self._worker = self._new_worker()
                 await stack.enter_async_context(_Running(self._worker))
             self._stack = stack.pop_all()
@@ -118,7 +118,7 @@ class Harness(Generic[S]):
 
     async def _busy(self) -> bool:
         """Say whether something is ready or running, or a listener still works on what happened."""
-        own = set(self._work_queues())
+        own = {*self._work_queues(), *(self._worker.queues if self._worker else ())}
         waits = any(q.ready or q.unsettled for q in await self.app.queues() if q.name in own)
         runs = self._worker is not None and self._worker.running > 0
         return waits or runs or self.app.emitter.busy

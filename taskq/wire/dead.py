@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from taskq.errors import UndecodableMessage
 from taskq.wire import headers as h
@@ -34,7 +34,8 @@ class DeadReason(StrEnum):
 
 
 _LEAST_ERROR = 400  # bytes that an error's message and traceback have in a dead letter, whatever else is in it
-_SMALL = (h.VERSION, h.ENQUEUED_AT, h.DEADLINE)
+_LONGEST_SHORT = 255  # bytes of a short text of AMQP
+_TEXTS = ("type", "correlation_id", "reply_to", "content_type", "content_encoding", "app_id")
 _RECORD = (h.DEAD_REASON, h.DEAD_AT, h.ERROR_TYPE, h.ERROR_MESSAGE, h.ERROR_TRACEBACK)
 
 _DEATHS = "x-death"
@@ -97,10 +98,16 @@ def new_dead_letter(
         h.ERROR_TRACEBACK: "",
     }
     if h.size_of(headers | record) + _LEAST_ERROR > h.LARGEST_HEADERS:
-        headers = {k: v for k, v in headers.items() if k in _SMALL and isinstance(v, int)}
+        headers = h.ours(headers)
     for name, text in ((h.ERROR_MESSAGE, failure.message), (h.ERROR_TRACEBACK, failure.traceback)):
         record[name] = h.cut(text, h.LARGEST_HEADERS - h.size_of(headers | record))
     return replace(message, message_id=new_message_id(), headers=headers | record)
+
+
+def remnant(message: Message, body: int) -> Message:
+    """Return what can be kept of a message that a broker refuses: ``body`` bytes of its body, and what is short."""
+    properties: dict[str, Any] = {name: _short(getattr(message, name)) for name in _TEXTS}
+    return replace(message, body=message.body[:body], headers=h.ours(message.headers), **properties)
 
 
 def read_dead_letter(message: Message, origin: str) -> DeadLetter:
@@ -139,6 +146,10 @@ def revived(letter: DeadLetter) -> Message:
 
 def _without_record(message: Message) -> dict[str, object]:
     return {k: v for k, v in h.for_copy(message.headers).items() if k not in _RECORD}
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is not None and len(text.encode(errors="replace")) <= _LONGEST_SHORT else None
 
 
 def _number(headers: h.Headers, name: str) -> int:

@@ -12,6 +12,7 @@ from taskq.wire.headers import cut
 TYPE_BYTES = 200
 MESSAGE_BYTES = 2_000
 TRACEBACK_BYTES = 8_000
+_SHORT_BYTES = 400
 _WORKER = "taskq.worker."  # the package that runs tasks; its frames tell nothing of the task
 _MOST_FRAMES = 30
 
@@ -34,6 +35,10 @@ class Failure:
         return Failure(
             cut(self.type, TYPE_BYTES), cut(self.message, MESSAGE_BYTES), cut(self.traceback, TRACEBACK_BYTES)
         )
+
+    def shortened(self) -> Failure:
+        """Return it where there is hardly any room: a message of 400 bytes and no traceback."""
+        return Failure(cut(self.type, TYPE_BYTES), cut(self.message, _SHORT_BYTES))
 
 
 def describe(error: BaseException) -> Failure:

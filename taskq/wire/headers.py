@@ -24,6 +24,8 @@ DEADLINE: Final = "taskq-deadline"
 ETA: Final = "taskq-eta"
 ERROR: Final = "taskq-error"
 JOB_ID: Final = "taskq-job-id"
+EXCHANGE: Final = "taskq-exchange"
+KEY: Final = "taskq-key"
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 
@@ -40,22 +42,37 @@ _SHORTEST_CUT: Final = 16  # bytes; with less there is no room for two ends and 
 
 _BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 _SENDERS_OWN: Final = frozenset({"CC", "BCC"})
+_OUR_NUMBERS: Final = frozenset({VERSION, ATTEMPT, EXECUTION, ENQUEUED_AT, DEADLINE, ETA})
+_OUR_TEXTS: Final = frozenset({QUEUE, ERROR, JOB_ID, EXCHANGE, KEY})
+_LONGEST_TEXT: Final = 400  # characters of one of ours
 
 
 def for_copy(headers: Headers) -> dict[str, object]:
     """Return the headers that a copy of a message may carry.
 
     Left out: what the broker adds by itself (a copy with ``x-death`` is dropped as a cycle by RabbitMQ up to
-    3.13) and what asked for further copies.
+    3.13) and what asked for further copies. Where a foreign program has sent more than :data:`LARGEST_HEADERS`, all of
+    its own: they have to fit into one frame of AMQP, with what is added.
     """
-    return {k: v for k, v in headers.items() if k not in _SENDERS_OWN and not k.startswith(_BROKERS_OWN)}
+    kept = _passed_on(headers)
+    return kept if size_of(kept) <= LARGEST_HEADERS else ours(kept)
+
+
+def ours(headers: Headers) -> dict[str, object]:
+    """Return the headers of ours that go with a job, and are of the kind and size that we give them."""
+    return {
+        k: v
+        for k, v in headers.items()
+        if (k in _OUR_NUMBERS and isinstance(v, int))
+        or (k in _OUR_TEXTS and isinstance(v, str) and len(v) <= _LONGEST_TEXT)
+    }
 
 
 def users(headers: Headers) -> dict[str, HeaderValue]:
     """Return the headers that the caller set by hand."""
     return {
         k: v
-        for k, v in for_copy(headers).items()
+        for k, v in _passed_on(headers).items()
         if not k.startswith(RESERVED_PREFIX) and k not in (TRACEPARENT, TRACESTATE) and isinstance(v, HeaderValue)
     }
 
@@ -109,6 +126,10 @@ def size_of(headers: Headers) -> int:
         size = len(value) + 1 if isinstance(value, str) and value.isascii() else _size(value)
         total += (len(name) + 1 if name.isascii() else _size(name)) + 5 + size
     return total
+
+
+def _passed_on(headers: Headers) -> dict[str, object]:
+    return {k: v for k, v in headers.items() if k not in _SENDERS_OWN and not k.startswith(_BROKERS_OWN)}
 
 
 def _size(value: object) -> int:

@@ -75,16 +75,19 @@ def new_reply(reply: Reply, correlation_id: str | None) -> Message:
     )
 
 
-def read_reply(message: Message) -> Reply:
+def read_reply(message: Message, *, foreign: bool = False) -> Reply:
     """Read a reply. One without a ``type``, from a plain AMQP program, is a result.
 
-    Raises :class:`UndecodableMessage`.
+    ``foreign``: only a plain AMQP program can have sent it. Such a one may use types of its own, or give the job's back
+    with all its properties; whatever is no error is a result. Raises :class:`UndecodableMessage`.
     """
     match message.type or RESULT:
         case "result":
             return Returned(message.body)
         case "error":
             return _read_error(message)
+        case _ if foreign:
+            return Returned(message.body)
         case other:
             raise UndecodableMessage(f"a reply of the unknown type {other[:40]!r}; upgrade this program")
 

@@ -22,7 +22,7 @@ from taskq.worker.outcome import (
     TimedOut,
     Unusable,
 )
-from taskq.worker.verdict import NO_REPLY, Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
+from taskq.worker.verdict import NO_REPLY, Bury, Complete, Drop, HandBack, LetExpire, PutOff, TryAgain, Verdict
 
 
 def decide(  # noqa: PLR0912  # one case for each outcome, and no more
@@ -65,6 +65,27 @@ def decide(  # noqa: PLR0912  # one case for each outcome, and no more
             return _try_again(failure, job, policy, now=now, rng=rng)
         case _:
             assert_never(outcome)
+
+
+def decide_temporary(outcome: Outcome, verdict: Verdict) -> Verdict:
+    """Return what becomes of the delivery of a temporary subscription instead: its queue can keep nothing for later."""
+    if isinstance(outcome, RetryAsked):
+        return Drop(DeadReason.FAILED, Failure("taskq.Retry", outcome.reason).fitted())
+    match verdict:
+        case Complete() | Drop():
+            return NO_REPLY
+        case Bury(reason, failure):
+            return Drop(reason, failure)
+        case TryAgain(error=error):
+            return Drop(DeadReason.FAILED, Failure("taskq.Retry", error))
+        case PutOff():
+            return Drop("snoozed", Failure("taskq.Snooze", "only a subscription with a queue can put an event off"))
+        case HandBack():
+            return Drop("interrupted", Failure("taskq.Interrupted", "the worker stopped while it ran"))
+        case LetExpire():
+            return Drop("expired", Failure("taskq.Expired", "it had expired"))
+        case _:
+            assert_never(verdict)
 
 
 def _try_again(

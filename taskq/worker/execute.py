@@ -21,6 +21,7 @@ from typing import Any, cast
 from taskq.errors import InvalidArguments, MessageTooLarge
 from taskq.tasks.context import Context, Running
 from taskq.tasks.control import Reject, Retry, Snooze
+from taskq.tasks.definition import TaskDefinition
 from taskq.wire.dead import DeadReason
 from taskq.wire.failure import Failure, message_of
 from taskq.worker.limits import TimeLimits
@@ -184,9 +185,9 @@ async def execute(
     if not isinstance(ended, Value):
         outcome: Outcome = ended
         return outcome
-    if not prepared.job.message.reply_to:
+    if not prepared.job.message.reply_to or not isinstance(definition, TaskDefinition):
         return NO_RESULT
-    return _written(prepared, ended.value, max_result_bytes)
+    return _written(definition, ended.value, max_result_bytes)
 
 
 async def _elsewhere(prepared: Prepared, work: Callable[[], Any], attempt: Attempt, processes: Processes) -> Any:
@@ -197,8 +198,7 @@ async def _elsewhere(prepared: Prepared, work: Callable[[], Any], attempt: Attem
     return await asyncio.shield(attempt.thread)
 
 
-def _written(prepared: Prepared, value: Any, largest: int) -> Outcome:
-    definition = prepared.definition
+def _written(definition: TaskDefinition, value: Any, largest: int) -> Outcome:
     try:
         body = definition.signature.encode_result(value)
         if len(body) > largest:

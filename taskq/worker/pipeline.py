@@ -12,17 +12,18 @@ from typing import Any
 
 from taskq.broker.protocol import Broker, Delivery, Settlement
 from taskq.clock import Clock
-from taskq.errors import BrokerError
+from taskq.errors import BrokerError, MessageTooLarge, UsageError
 from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, SettleFailed, ThreadOverran
 from taskq.tasks.context import Context, JobLog, Running, current_context
 from taskq.wire import headers as h
 from taskq.wire.job import JobMessage
-from taskq.worker.decide import decide
+from taskq.worker.decide import decide, decide_temporary
 from taskq.worker.execute import Attempt, Middleware, execute
 from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
 from taskq.worker.processes import Processes
+from taskq.worker.refusal import instead
 from taskq.worker.settle import identify, replacements
 from taskq.worker.tell import Ended, ended_event, event_of
 from taskq.worker.verdict import Bury, HandBack, TryAgain, Verdict
@@ -81,8 +82,10 @@ class Pipeline:
     async def _conclude(self, outcome: Outcome, delivery: Delivery, job: JobMessage | None, attempt: Attempt) -> None:
         duration_s = self.clock.monotonic() - attempt.began
         verdict = decide(outcome, job, self.catalogue.policy_of(job), now=self.clock.now(), rng=self.rng)
+        if delivery.queue in self.catalogue.temporary:
+            verdict = decide_temporary(outcome, verdict)
         job_id = identify(delivery, job)
-        settlement = await self._settle(verdict, delivery, job, job_id, attempt)
+        verdict, settlement = await self._settle(verdict, delivery, job, job_id, attempt)
         lost = settlement is Settlement.LOST
         if not lost:
             self._count(verdict)
@@ -90,7 +93,7 @@ class Pipeline:
         if self.emitter.wants(kind):
             ended = Ended(
                 job_id=job_id,
-                task=self.catalogue.task_of(job) if job else delivery.message.type,
+                task=self.catalogue.task_at(delivery.queue, delivery.message.type),
                 queue=delivery.queue,
                 attempt=job.attempt if job else 1,
                 execution=(job.execution if job else 1) + delivery.redeliveries,
@@ -128,10 +131,11 @@ class Pipeline:
 
     async def _settle(
         self, verdict: Verdict, delivery: Delivery, job: JobMessage | None, job_id: str, attempt: Attempt
-    ) -> Settlement:
-        """Settle until it is done or lost. A queue that was deleted meanwhile is declared again.
+    ) -> tuple[Verdict, Settlement]:
+        """Settle until it is done or lost, and return the verdict that was carried out.
 
-        The slot is kept while a thread overruns, and for good when the worker is to take no more jobs.
+        A queue that was deleted meanwhile is declared again. What the broker will never take is buried instead. The
+        slot is kept while a thread overruns, and for good when the worker is to take no more jobs.
         """
         messages = replacements(verdict, delivery, job, job_id=job_id, now=self.clock.now())
         overrunning = attempt.thread if attempt.overruns else None
@@ -140,6 +144,11 @@ class Pipeline:
             try:
                 settlement = await delivery.settle(messages, keep_slot=overrunning is not None or self.tally.full)
                 break
+            except (MessageTooLarge, UsageError) as error:
+                if isinstance(verdict, HandBack):
+                    return verdict, Settlement.LOST  # closing the consumer gives the message back, as it is
+                verdict = instead(verdict, error, delivery.message)
+                messages = replacements(verdict, delivery, job, job_id=job_id, now=self.clock.now())
             except BrokerError as error:
                 if not pause_s:
                     self._tell_refused(delivery, job_id, error)
@@ -148,15 +157,19 @@ class Pipeline:
                 pause_s = _SETTLE_PAUSE_S
         if overrunning is not None and not self.tally.full:
             overrunning.add_done_callback(lambda _: delivery.release_slot())
-        return settlement
+        return verdict, settlement
 
     def _tell_refused(self, delivery: Delivery, job_id: str, error: BrokerError) -> None:
-        failed = SettleFailed(job_id=job_id, task=delivery.message.type, queue=delivery.queue, error=str(error))
-        self.emitter.emit(failed)
+        task = self.catalogue.task_at(delivery.queue, delivery.message.type)
+        self.emitter.emit(SettleFailed(job_id=job_id, task=task, queue=delivery.queue, error=str(error)))
 
     async def _repair(self, queue: str) -> None:
+        known = self.catalogue
+        if queue in known.temporary:
+            return
+        bindings = [binding for binding in known.bindings if binding.queue == queue]
         with suppress(BrokerError):
-            await self.broker.declare([self.catalogue.queues[queue]])
+            await self.broker.declare([known.queues[queue]], exchanges=known.exchanges, bindings=bindings)
 
     def _count(self, verdict: Verdict) -> None:
         if isinstance(verdict, Bury):

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from taskq.tasks.arguments import Arguments
-from taskq.tasks.definition import TaskDefinition
+from taskq.tasks.definition import Handler
 from taskq.worker.child import HAS_MASKS, IGNORED, Answer, Order, serve
 from taskq.worker.threads import start_thread
 
@@ -37,7 +37,7 @@ class Processes:
         self._all: set[BaseProcess] = set()
         self._closed = False
 
-    async def run(self, definition: TaskDefinition, arguments: Arguments) -> Any:
+    async def run(self, definition: Handler, arguments: Arguments) -> Any:
         """Run a task's function and return its value, or raise its error. A cancelled wait kills the process."""
         function = definition.function
         order = pickle.dumps(Order(function.__module__, function.__qualname__, pickle.dumps(arguments)))

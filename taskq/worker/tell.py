@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, assert_never
 
 from taskq.lifecycle import (
+    EventDropped,
     ExecutionEnded,
     JobDead,
     JobExpired,
@@ -14,7 +15,7 @@ from taskq.lifecycle import (
     JobSnoozed,
     JobSucceeded,
 )
-from taskq.worker.verdict import Bury, Complete, HandBack, LetExpire, PutOff, TryAgain, Verdict
+from taskq.worker.verdict import Bury, Complete, Drop, HandBack, LetExpire, PutOff, TryAgain, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ _EVENTS: dict[type[Verdict], type[ExecutionEnded]] = {
     HandBack: JobHandedBack,
     Bury: JobDead,
     LetExpire: JobExpired,
+    Drop: EventDropped,
 }
 
 
@@ -64,5 +66,7 @@ def ended_event(verdict: Verdict, ended: Ended, *, replied: bool) -> ExecutionEn
             return JobDead(**known, reason=reason, error=failure.short, traceback=failure.traceback)
         case LetExpire():
             return JobExpired(**known)
+        case Drop(reason, failure):
+            return EventDropped(**known, reason=reason, error=failure.short, traceback=failure.traceback)
         case _:
             assert_never(verdict)

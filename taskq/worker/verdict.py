@@ -40,11 +40,23 @@ class HandBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """What is left of a dead letter that the broker refuses: ``body`` bytes of its body, and no headers of others.
+
+    ``reply``: whether the caller is told, in short.
+    """
+
+    body: int
+    reply: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Bury:
-    """A dead letter, and the error to the caller where one waits."""
+    """A dead letter, and the error to the caller where one waits. ``cut``: only a part of both can be sent."""
 
     reason: DeadReason
     failure: Failure
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,15 @@ class LetExpire:
     """Acknowledge, and tell the caller that the job expired."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Acknowledge, and that is all: the event of a temporary subscription, which has nowhere else to go."""
+
+    reason: str
+    failure: Failure
+
+
 NO_REPLY = Complete(None)
 """What becomes of most deliveries."""
 
-Verdict = Complete | TryAgain | PutOff | HandBack | Bury | LetExpire
+Verdict = Complete | TryAgain | PutOff | HandBack | Bury | LetExpire | Drop

@@ -9,7 +9,7 @@ the exit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -52,7 +52,7 @@ class WorkerReport:
 class Worker:
     """Consumes the queues of ``pipeline.slots`` until it is stopped. It runs once.
 
-    ``started`` is set when it consumes.
+    ``started`` is set when it consumes. ``beside`` is run once then, and ends with it at the latest.
     """
 
     def __init__(
@@ -60,10 +60,12 @@ class Worker:
         pipeline: Pipeline,
         options: WorkerOptions,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]],
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._options = options
         self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] = lifespan
+        self._beside = beside
         self.started = asyncio.Event()
         self._running: dict[asyncio.Task[None], tuple[Attempt, Delivery]] = {}
         self._own_task: asyncio.Task[Any] | None = None
@@ -76,8 +78,17 @@ class Worker:
 
     @property
     def slots(self) -> Mapping[str, int]:
-        """The queues that it consumes, with their concurrency."""
-        return self._pipeline.slots
+        """The queues that it consumes, with their concurrency; temporary ones under their subscription's name."""
+        temporary = self._pipeline.catalogue.temporary
+        return {
+            f"{temporary[name].label} (temporary)" if name in temporary else name: number
+            for name, number in self._pipeline.slots.items()
+        }
+
+    @property
+    def queues(self) -> frozenset[str]:
+        """The names of the queues that it consumes, as the broker has them."""
+        return frozenset(self._pipeline.slots)
 
     @property
     def running(self) -> int:
@@ -113,8 +124,9 @@ class Worker:
             try:
                 for queue, prefetch in sorted(pipeline.slots.items()):
                     consumers.append(await self._open(stack, queue, prefetch))
-                pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=pipeline.slots))
+                pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=self.slots))
                 self.started.set()
+                stack.push_async_callback(self._begin_beside())
                 await self._until_stopped()
             except BaseException as error:
                 self._reason = self._reason or _why(error)
@@ -129,8 +141,23 @@ class Worker:
             raise self._failed
         return report
 
+    def _begin_beside(self) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Begin what goes on beside the work, and return what ends it."""
+        task = None if self._beside is None else asyncio.create_task(self._beside(), name="taskq: beside the work")
+
+        async def end() -> None:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        return end
+
     async def _open(self, stack: AsyncExitStack, queue: str, prefetch: int) -> Consumer:
-        consumer = await self._pipeline.broker.consume(queue, prefetch=prefetch, deliver=self._deliver)
+        broker, temporary = self._pipeline.broker, self._pipeline.catalogue.temporary.get(queue)
+        if temporary is None:
+            consumer = await broker.consume(queue, prefetch=prefetch, deliver=self._deliver)
+        else:
+            consumer = await broker.subscribe(temporary, prefetch=prefetch, deliver=self._deliver)
         stack.push_async_callback(consumer.close)
         return consumer
 

@@ -15,9 +15,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from taskq.broker.amqp.broker import AmqpBroker
+from taskq.broker.names import new_subscription_queue
 from taskq.broker.protocol import Broker, Consumer, Delivery, Outgoing
 from taskq.broker.sqlite import SqliteBroker
 from taskq.clock import Clock, SystemClock
+from taskq.tasks.exchanges import Binding, Overflow, TemporaryQueue
 from taskq.tasks.queues import Queue
 from taskq.wire.ids import new_message_id
 from taskq.wire.message import Message
@@ -62,7 +64,13 @@ class Stand:
 
     async def holding_process(self, queue: str, *, count: int) -> HoldingProcess:
         """Start a process that holds ``count`` deliveries of ``queue`` and settles none."""
-        holder = HoldingProcess(self.url, queue, count)
+        return await self._held_by(HoldingProcess(self.url, queue, count))
+
+    async def subscribed_process(self, exchange: str, key: str = "") -> HoldingProcess:
+        """Start a process that has a temporary queue at ``exchange``."""
+        return await self._held_by(HoldingProcess(self.url, new_subscription_queue(), 0, exchange, key))
+
+    async def _held_by(self, holder: HoldingProcess) -> HoldingProcess:
         self._open.callback(holder.kill)
         await asyncio.to_thread(holder.wait_until_it_holds)
         return holder
@@ -137,10 +145,10 @@ LASTING = {name: stand for name, stand in STANDS.items() if stand is not MemoryS
 
 
 class HoldingProcess:
-    """A real process that takes deliveries, until it is killed."""
+    """A real process that takes deliveries, until it is killed. With an exchange, its queue is a temporary one."""
 
-    def __init__(self, url: str, queue: str, count: int) -> None:
-        command = [sys.executable, "-m", "tests.conformance.holder", url, queue, str(count)]
+    def __init__(self, url: str, queue: str, count: int, *exchange_and_key: str) -> None:
+        command = [sys.executable, "-m", "tests.conformance.holder", url, queue, str(count), *exchange_and_key]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def wait_until_it_holds(self) -> None:
@@ -202,6 +210,22 @@ def to(queue: str, body: bytes = b"{}", *, not_before: float | None = None, mand
     return Outgoing(message(body), queue, not_before=not_before, mandatory=mandatory)
 
 
+def through(
+    exchange: str, key: str = "", body: bytes = b"{}", *, mandatory: bool = False, **headers: object
+) -> Outgoing:
+    """A message for an exchange."""
+    return Outgoing(message(body, headers=headers), key, mandatory=mandatory, exchange=exchange)
+
+
+def temporary(
+    *bound: tuple[str, str], limit: int = 1_000, overflow: Overflow = "drop-head", label: str = "test"
+) -> TemporaryQueue:
+    """A temporary queue, bound to these exchanges by these keys."""
+    name = new_subscription_queue()
+    bindings = tuple(Binding(exchange=exchange, queue=name, key=key) for exchange, key in bound)
+    return TemporaryQueue(name=name, label=label, bindings=bindings, limit=limit, overflow=overflow)
+
+
 async def publish(broker: Broker, *outgoing: Outgoing) -> None:
     """Publish, in order, and wait for all confirmations."""
     await asyncio.gather(*[broker.publish(each, timeout_s=TIMEOUT_S) for each in outgoing])
@@ -210,6 +234,16 @@ async def publish(broker: Broker, *outgoing: Outgoing) -> None:
 async def consuming(broker: Broker, queue: str, *, prefetch: int = 1) -> tuple[Catch, Consumer]:
     catch = Catch()
     return catch, await broker.consume(queue, prefetch=prefetch, deliver=catch)
+
+
+async def subscribed(broker: Broker, queue: TemporaryQueue, *, prefetch: int = 1) -> tuple[Catch, Consumer]:
+    catch = Catch()
+    return catch, await broker.subscribe(queue, prefetch=prefetch, deliver=catch)
+
+
+async def bodies(broker: Broker, *queues: str) -> list[list[bytes]]:
+    """Return what waits in each queue."""
+    return [[each.body for each in await broker.inspector.browse(queue, limit=99)] for queue in queues]
 
 
 async def turnover(broker: Broker) -> None:

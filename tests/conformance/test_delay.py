@@ -15,6 +15,8 @@ from taskq.testing.clock import MovableClock
 from tests.conformance.stand import Stand, consuming, publish, to, turnover
 from tests.support.stalls import Stall, Watch, stood_still_s, watching
 
+pytestmark = pytest.mark.alone
+
 LATEST_S = 0.15
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from pamqp import commands
 
 from taskq import Queue, RetryPolicy, TaskQ, UsageError
 from taskq.broker.amqp.broker import AmqpBroker
@@ -99,9 +100,9 @@ async def test_who_consumes_a_queue_again_restores_its_way_out_of_the_ladder_for
         await consuming.consume("work", prefetch=1, deliver=catch)
         await sending.publish(to("work", b"first", not_before=time.time() + 0.05), timeout_s=5)
         assert await catch.settled() == b"first"
-        async with consuming.cold_channel() as channel:  # as it goes with its queue
-            underlay = await channel.get_underlay_channel()
-            await underlay.queue_unbind(queue="work", exchange=way.source, routing_key=way.key)
+        channel = await consuming.open_channel()  # as it goes with its queue
+        await channel.call(commands.Queue.Unbind(queue="work", exchange=way.source, routing_key=way.key))
+        await channel.close()
         await consuming.redeclare("work")
         await sending.publish(to("work", b"second", not_before=time.time() + 0.05), timeout_s=5)
         assert await catch.settled() == b"second"

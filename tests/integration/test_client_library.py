@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
-import aio_pika
 import aiormq
 import pytest
 import trustme
@@ -21,7 +20,6 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory, Transpor
 from packaging.requirements import Requirement
 
 from taskq.broker.amqp.broker import AmqpBroker
-from taskq.broker.amqp.link import Link
 from taskq.clock import SystemClock
 from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
@@ -92,25 +90,12 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(amqp_url: str) -
                 pass
 
 
-async def test_hot_and_cold_channels_share_a_connection_without_a_collision(amqp_url: str) -> None:
-    link = await Link.open(amqp_url, label="test", name="test", heartbeat_s=15, timeout_s=10)
-    hot = [await link.hot_channel(lambda event: None) for _ in range(3)]
-    async with link.cold_channel() as first, link.cold_channel() as second:
-        numbers = {(await channel.get_underlay_channel()).number for channel in (first, second)}
-        assert len(numbers | {channel.number for channel in hot}) == 5
-    for channel in hot:
-        await channel.close()
-    await link.close()
-
-
 def test_the_library_has_what_the_plane_stands_on() -> None:
     create = inspect.signature(TransportFactory.create)
     assert list(create.parameters) == ["self", "url", "kwargs"]
     assert issubclass(TCPTransportFactory, TransportFactory)
     assert issubclass(TLSTransportFactory, TransportFactory)
     assert "transport_factory" in inspect.signature(aiormq.Connection.__init__).parameters
-    assert "channel_number" in inspect.signature(aiormq.Connection.channel).parameters
-    assert {"channel_number", "publisher_confirms"} <= set(inspect.signature(aio_pika.Connection.channel).parameters)
     assert isinstance(inspect.getattr_static(aiormq.Connection, "accept_consumer_cancel_ok"), property)
 
 

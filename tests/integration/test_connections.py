@@ -19,7 +19,7 @@ from tests.conformance.stand import Catch, to
 from tests.support.tcpproxy import TcpProxy
 from tests.support.waiting import eventually, until
 
-pytestmark = pytest.mark.broker_problems("not_found")
+pytestmark = [pytest.mark.broker_problems("not_found"), pytest.mark.alone]
 
 JOBS = 2_000
 CUTS = 30

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,9 +13,10 @@ from taskq.clock import SystemClock
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
 from taskq.tasks.queues import Queue
 from tests.conformance.stand import Catch, to
-from tests.integration.test_connections import Told, opened
+from tests.integration.test_connections import Told, opened, through
 from tests.support.rabbit import RabbitNode
 from tests.support.rabbit.ports import free_ports
+from tests.support.tcpproxy import TcpProxy
 from tests.support.waiting import eventually, until
 
 SECRET = "hunter2"
@@ -99,6 +101,48 @@ async def test_a_message_above_the_brokers_limit_fails_alone(own_node: RabbitNod
     before = set_largest_message(own_node, "100000")
     try:
         await one_among_fifty_is_too_large(own_node.url(), b"x" * 100_001)
+    finally:
+        set_largest_message(own_node, before)
+
+
+async def test_headers_above_the_brokers_frame_fail_alone_whenever_they_are_sent(own_node: RabbitNode) -> None:
+    before = own_node.eval("{ok, Before} = application:get_env(rabbit, frame_max), Before")
+    own_node.eval("application:set_env(rabbit, frame_max, 8192)")
+    small = to("work")
+    large = replace(small, message=replace(small.message, headers={f"h{n}": "x" * 100 for n in range(110)}))
+    parts = urlsplit(own_node.url())
+    assert parts.hostname is not None
+    assert parts.port is not None
+    try:
+        async with TcpProxy(parts.hostname, parts.port) as proxy, opened(through(proxy, own_node.url())) as broker:
+
+            async def both() -> None:
+                sends = [broker.publish(each, timeout_s=10) for each in (large, small)]
+                error, fine = await asyncio.gather(*sends, return_exceptions=True)
+                assert isinstance(error, MessageTooLarge)
+                assert error.limit == 8184
+                assert fine is None
+
+            await both()
+            await proxy.refuse()
+            proxy.cut()
+            waiting = asyncio.create_task(both())
+            await asyncio.sleep(0)
+            await proxy.accept_again()
+            await waiting
+            await both()
+    finally:
+        own_node.eval(f"application:set_env(rabbit, frame_max, {before})")
+
+
+async def test_an_innocent_publish_gets_no_error_of_one_that_was_given_up(own_node: RabbitNode) -> None:
+    before = set_largest_message(own_node, "100000")
+    try:
+        async with opened(own_node.url()) as broker:
+            culprit = asyncio.ensure_future(broker.publish(to("work", b"x" * 100_001), timeout_s=10))
+            innocent = broker.publish(to("work", b"small"), timeout_s=10)
+            culprit.cancel()
+            await innocent
     finally:
         set_largest_message(own_node, before)
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import rabbit
+from tests.support.rabbit.fixtures import fail_on, own_node
 from tests.support.stage import Stage, environment, staged
+from tests.support.system import System
+
+__all__ = ["own_node"]
 
 SQLITE = "sqlite"
 
@@ -31,7 +35,7 @@ def broker_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     yield url
     shared.drop_vhost(url)
     # RabbitMQ is asked whether a queue exists by an operation that fails when it does not.
-    assert [each for each in shared.problems_since(since) if "not_found" not in each] == []
+    fail_on([each for each in shared.problems_since(since) if "not_found" not in each], request.node)
 
 
 @pytest.fixture
@@ -40,4 +44,13 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     async with staged(tmp_path, variables) as opened:
+        yield opened
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str | None) -> Iterator[System]:
+    variables = environment(tmp_path, broker_url)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with System(tmp_path, variables) as opened:
         yield opened

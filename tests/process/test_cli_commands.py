@@ -35,7 +35,8 @@ def test_send_prints_the_result_of_a_worker_or_says_in_one_line_how_the_job_fail
     assert shop.run("send", "shop:app", "add", '{"a": 1}', "--wait") == Said(0, "3\n", "")
     failed = shop.run("send", "shop:app", "fail", '{"text": "boom"}', "--wait", "--job-id", "mine")
     assert (failed.status, failed.out) == (1, "")
-    assert only_line(failed) == "taskq: fail (failed): ValueError: boom [job mine]; see taskq dead show default mine"
+    shown = "taskq dead show shop:app default mine"
+    assert only_line(failed) == f"taskq: fail (failed): ValueError: boom [job mine]; see {shown}"
 
 
 def test_sent_jobs_wait_for_a_burst_whose_status_says_whether_one_died(shop: CommandLine) -> None:

@@ -74,6 +74,7 @@ async def test_workers_that_are_told_to_stop_lose_and_repeat_no_job(stage: Stage
     assert [line for worker in stage.workers.all for line in worker.stray_output()] == []
 
 
+@pytest.mark.alone
 async def test_the_job_of_a_killed_worker_goes_on_at_the_other_at_once(stage: Stage) -> None:
     workers = [await stage.workers.start("--queue", "gated") for _ in range(2)]
     gate = stage.gate()

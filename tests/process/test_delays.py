@@ -8,12 +8,16 @@ import random
 import time
 from datetime import UTC, datetime
 
+import pytest
+
 from taskq import BoundCall
 from tests.support.ledger import Started, Wanted
 from tests.support.program import work
 from tests.support.stage import Stage
 from tests.support.stalls import stood_still_s, watching
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.alone
 
 JOBS = 1000
 CROWD = 500

@@ -2,10 +2,14 @@
 
 import random
 
+import pytest
+
 from tests.support.ledger import Started
 from tests.support.ledger.fairness import unfair_waits
 from tests.support.program import work
 from tests.support.stage import Stage
+
+pytestmark = pytest.mark.alone
 
 JOBS = 60
 TURN_S = 0.15  # from the end of a job to the start of the next: settle, claim, and a loaded machine

@@ -29,6 +29,7 @@ def test_only_what_overlaps_counts_and_only_once(stalls: list[Stall], seconds: f
     assert stood_still_s(stalls, 10, 20) == pytest.approx(seconds)
 
 
+@pytest.mark.alone
 async def test_a_standstill_is_noticed(tmp_path: Path) -> None:
     with watching(tmp_path) as watch:
         await eventually((tmp_path / "stalls.data").exists, "it watches")

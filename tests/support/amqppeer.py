@@ -28,17 +28,24 @@ ANSWERS: dict[type[Frame], Callable[[Any], Frame]] = {
     commands.Basic.Qos: lambda asked: commands.Basic.QosOk(),
     commands.Basic.Consume: lambda asked: commands.Basic.ConsumeOk(consumer_tag=asked.consumer_tag),
     commands.Basic.Cancel: lambda asked: commands.Basic.CancelOk(consumer_tag=asked.consumer_tag),
+    commands.Basic.Get: lambda asked: commands.Basic.GetEmpty(),
+    commands.Queue.Declare: lambda asked: commands.Queue.DeclareOk(asked.queue, 0, 0),
+    commands.Queue.Bind: lambda asked: commands.Queue.BindOk(),
+    commands.Queue.Delete: lambda asked: commands.Queue.DeleteOk(0),
+    commands.Exchange.Declare: lambda asked: commands.Exchange.DeclareOk(),
 }
 
 
 Sent = Frame | ContentHeader | ContentBody | Heartbeat
 
 
-def delivery(tag: int, body: bytes, *, redelivered: bool = False, **headers: Any) -> list[Sent]:
+def delivery(
+    tag: int, body: bytes, *, redelivered: bool = False, exchange: str = "", key: str = "work", **headers: Any
+) -> list[Sent]:
     """Return the frames of a delivery; ``_`` in a header's name stands for ``-``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     properties = commands.Basic.Properties(message_id=f"m{tag}", headers=named)
-    method = commands.Basic.Deliver("1", tag, redelivered, "", "work")
+    method = commands.Basic.Deliver("1", tag, redelivered, exchange, key)
     return [method, ContentHeader(0, len(body), properties), ContentBody(body)]
 
 
@@ -76,6 +83,8 @@ class Peer:
     """A broker that has accepted a connection. ``frames``: all methods that it got, each with its channel.
 
     ``silent``: the kinds of commands that it does not answer. ``published``: the message ids and bodies it got.
+    ``refuse`` says whether it closes the channel for a command, with which code and text; what comes behind that is
+    ignored, as RabbitMQ does. A frame on a channel that is not open ends the connection.
     """
 
     def __init__(self) -> None:
@@ -86,7 +95,9 @@ class Peer:
         self.frames: list[tuple[int, Frame]] = []
         self.published: list[tuple[str, bytes]] = []
         self.silent: set[type[Frame]] = set()
+        self.refuse: Callable[[Any], tuple[int, str] | None] = lambda asked: None
         self.numbers = ChannelNumbers(10)
+        self._open: dict[int, bool] = {}  # false: it has closed the channel, and waits for the answer
         self._message_id = ""
 
     # The part of a link.
@@ -96,7 +107,9 @@ class Peer:
         return not self.plane.lost.done()
 
     async def hot_channel(
-        self, receive: Callable[[Event], None], on_gone: Callable[[ChannelGone], None] = lambda gone: None
+        self,
+        receive: Callable[[Event], None] = lambda event: None,
+        on_gone: Callable[[ChannelGone], None] = lambda gone: None,
     ) -> HotChannel:
         channel = HotChannel(self.plane, self.numbers.take(), receive=receive, on_gone=on_gone, free=self.numbers.free)
         await channel.open()
@@ -122,17 +135,46 @@ class Peer:
                     self.published.append((self._message_id, got.value))
                 case Frame():
                     self.frames.append((channel, got))
-                    answer = ANSWERS.get(type(got))
-                    if answer is not None and type(got) not in self.silent:
-                        asyncio.get_running_loop().call_soon(partial(self.say, answer(got), channel=channel))
+                    if self._is_heard(channel, got):
+                        self._respond(channel, got)
+
+    def _is_heard(self, channel: int, got: Frame) -> bool:
+        if isinstance(got, commands.Channel.Open):
+            self._open[channel] = True
+            return True
+        if channel not in self._open:
+            self.break_off(f"504 CHANNEL_ERROR - expected 'channel.open' on {channel}, got {got.name}")
+            return False
+        heard = self._open[channel] or isinstance(got, commands.Channel.Close)
+        if isinstance(got, commands.Channel.CloseOk) or (
+            isinstance(got, commands.Channel.Close) and self._open[channel]
+        ):
+            del self._open[channel]
+        return heard
+
+    def _respond(self, channel: int, got: Frame) -> None:
+        refusal = self.refuse(got)
+        if refusal is not None:
+            self._soon(channel, commands.Channel.Close(*refusal, 0, 0))
+            self._open[channel] = False
+            return
+        answer = ANSWERS.get(type(got))
+        if answer is not None and type(got) not in self.silent and not getattr(got, "nowait", False):
+            self._soon(channel, answer(got))
+
+    def _soon(self, channel: int, answer: Frame) -> None:
+        asyncio.get_running_loop().call_soon(partial(self.say, answer, channel=channel))
 
     def say(self, *frames: Sent, channel: int = 1) -> None:
         """Send frames in one piece."""
+        for each in frames:
+            if isinstance(each, commands.Channel.Close) and channel in self._open:
+                self._open[channel] = False
         self.plane.data_received(b"".join(frame.marshal(each, channel) for each in frames))
 
-    def deliver(self, tag: int, body: bytes, *, redelivered: bool = False, **headers: Any) -> None:
-        """Hand out a message; ``_`` in a header's name stands for ``-``."""
-        self.say(*delivery(tag, body, redelivered=redelivered, **headers))
+    def deliver(self, tag: int, body: bytes, **told: Any) -> None:
+        """Hand out a message, see :func:`delivery`."""
+        self.say(*delivery(tag, body, **told))
 
     def send_back(self, message_id: str) -> None:
         """Return a publish that no queue took."""

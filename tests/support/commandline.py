@@ -1,4 +1,7 @@
-"""The command `taskq` as a user has it: real processes in a folder of their own, with an app and a broker file."""
+"""The command `taskq` as a user has it: real processes in a folder of their own.
+
+`Terminal` runs commands on any app and broker, `CommandLine` has an app and a broker file besides.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -81,10 +85,19 @@ class Running:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The JSON objects that it wrote so far: log lines, and what `--json` prints."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{") and line.endswith("}")]
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Return its log lines of one kind so far."""
-        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{") and line.endswith("}")]
-        return [line for line in lines if line.get("event") == kind]
+        return [line for line in self.objects if line.get("event") == kind]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     @property
     def log(self) -> str:
@@ -107,19 +120,21 @@ class Running:
         os.killpg(self.pid, number)
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        """End it and the processes of its group, whatever they do."""
+        # While it was not waited for, or its number is free and only its children bear it, the group is ours.
+        if self.runs or not Path(f"/proc/{self.pid}").exists():
+            with suppress(ProcessLookupError):
+                self.send_group(signal.SIGKILL)
         self._process.wait()
 
 
-class CommandLine:
-    """Runs `taskq` in `folder`, where `shop.py` is. What it starts ends with the block."""
+class Terminal:
+    """Runs `taskq` in `folder`; `variables` of the environment name its broker. What it starts ends with the block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
-        (folder / "shop.py").write_text(SHOP)
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TASKQ_")}
-        self.environment |= {"TASKQ_URL": "sqlite:///broker.db", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment |= {"PYTHONDONTWRITEBYTECODE": "1", **variables}
         self._running: list[Running] = []
 
     def run(self, *arguments: str, cwd: Path | None = None, **environment: str) -> Said:
@@ -135,20 +150,6 @@ class CommandLine:
             check=False,
         )
         return Said(ended.returncode, ended.stdout, ended.stderr)
-
-    def enqueue(self, task: str, queue: str, **arguments: float) -> None:
-        """Enqueue a job from the test's own process, which is quicker than `taskq send`."""
-        app = TaskQ("sender", url=f"sqlite:///{self.folder / 'broker.db'}")
-
-        @app.remote(task, queue=queue)
-        def stub(**arguments: float) -> None:
-            raise NotImplementedError
-
-        async def enqueue() -> None:
-            async with app:
-                await stub.enqueue(**arguments)
-
-        asyncio.run(enqueue())
 
     def start(self, *arguments: str) -> Running:
         """Start a command beside the test; its output goes to a file."""
@@ -167,12 +168,6 @@ class CommandLine:
         self._running.append(running)
         return running
 
-    def start_worker(self, *arguments: str, count: int = 1) -> Running:
-        """Start a worker and wait until it (or each of `count` children) consumes."""
-        worker = self.start("worker", "shop:app", *arguments)
-        worker.until(lambda: len(worker.events("WorkerStarted")) >= count, f"{count} consume")
-        return worker
-
     def __enter__(self) -> Self:
         return self
 
@@ -181,6 +176,34 @@ class CommandLine:
     ) -> None:
         for running in self._running:
             running.close()
+
+
+class CommandLine(Terminal):
+    """A terminal in a folder with `shop.py` and a broker file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {"TASKQ_URL": "sqlite:///broker.db"})
+        (folder / "shop.py").write_text(SHOP)
+
+    def enqueue(self, task: str, queue: str, **arguments: float) -> None:
+        """Enqueue a job from the test's own process, which is quicker than `taskq send`."""
+        app = TaskQ("sender", url=f"sqlite:///{self.folder / 'broker.db'}")
+
+        @app.remote(task, queue=queue)
+        def stub(**arguments: float) -> None:
+            raise NotImplementedError
+
+        async def enqueue() -> None:
+            async with app:
+                await stub.enqueue(**arguments)
+
+        asyncio.run(enqueue())
+
+    def start_worker(self, *arguments: str, count: int = 1) -> Running:
+        """Start a worker and wait until it (or each of `count` children) consumes."""
+        worker = self.start("worker", "shop:app", *arguments)
+        worker.until(lambda: len(worker.events("WorkerStarted")) >= count, f"{count} consume")
+        return worker
 
 
 def eventually(condition: Callable[[], Any], what: Callable[[], str]) -> Any:

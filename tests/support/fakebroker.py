@@ -80,7 +80,7 @@ class FakeBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def declare(self, queues: Iterable[Queue]) -> None:
+    async def declare(self, queues: Iterable[Queue], **further: Any) -> None:
         raise NotImplementedError
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> Consumer:

@@ -26,9 +26,12 @@ _GONE_S = 10.0
 class WorkerProcess:
     """A ``taskq worker`` in a process group of its own. Its log goes to a file, so that no pipe can fill up."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path, *, program: str = PROGRAM
+    ) -> None:
         self._log = log
-        command = [sys.executable, "-m", "taskq", "worker", PROGRAM, *arguments]
+        self._program = program
+        command = [sys.executable, "-m", "taskq", "worker", program, *arguments]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
@@ -93,7 +96,7 @@ class WorkerProcess:
         self._end_group()
         self._process.wait(_GONE_S)
         for pid in children:
-            if PROGRAM.encode() in _command_line(pid):  # else the pid is gone, or somebody else's by now
+            if self._program.encode() in _command_line(pid):  # else the pid is gone, or somebody else's by now
                 os.kill(pid, signal.SIGKILL)
 
     def _end_group(self) -> None:
@@ -107,16 +110,18 @@ class WorkerProcess:
 
 
 class Workers:
-    """The worker processes of one test. ``environment`` names their broker and ledger."""
+    """The worker processes of one test. ``environment`` names their broker and ledger, ``program`` their app."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, program: str = PROGRAM) -> None:
         self._folder = folder
         self._environment = environment
+        self._program = program
         self.all: list[WorkerProcess] = []
 
     def launch(self, *arguments: str) -> WorkerProcess:
         """Start one and return at once."""
-        worker = WorkerProcess(arguments, self._environment, self._folder / f"worker-{len(self.all)}.log")
+        log = self._folder / f"worker-{len(self.all)}.log"
+        worker = WorkerProcess(arguments, self._environment, log, program=self._program)
         self.all.append(worker)
         return worker
 

@@ -83,7 +83,7 @@ class Half(Backend):
     def connect(self, settings: Settings, app: str, emitter: Emitter) -> Broker:
         broker: Any = super().connect(settings, app, emitter)
 
-        async def fails(*_: object) -> None:
+        async def fails(*_: object, **__: object) -> None:
             raise BrokerUnreachable("gone")
 
         if getattr(self, "fails") == "declare":  # noqa: B009

@@ -42,7 +42,7 @@ async def test_argument_of_the_app_goes_before_the_environment(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"queues": {"nope": None}}, "no task uses the queue 'nope'"),
+        ({"queues": {"nope": None}}, "no task or subscription uses the queue 'nope'"),
         ({"queues": {}}, "at least one queue"),
         ({"concurrency": 0}, "concurrency of 0"),
         ({"max_jobs": 0}, "max_jobs=0"),

@@ -97,7 +97,7 @@ WRONG = [
     ("worker shop:app --concurrency 0", "Invalid value for '--concurrency'"),
     ("worker shop:app --queue fast=many", "--queue fast=many: write NAME or NAME=CONCURRENCY"),
     ("worker shop:app --queue fast --queue fast=2", "--queue fast is given twice"),
-    ("worker shop:app --queue fats", "no task uses the queue 'fats'; the app has default, fast"),
+    ("worker shop:app --queue fats", "no task or subscription uses the queue 'fats'; the app has default, fast"),
     # dead letters
     ("dead list shop:app defautl", "no queue 'defautl'; did you mean 'default'?"),
     ("dead drop shop:app default", "which dead letters? taskq dead drop takes job ids, or --all"),

@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
 
 from taskq import (
+    BrokerUnreachable,
     JobCancelled,
     JobExpired,
     PublishUnconfirmed,
@@ -22,7 +23,7 @@ from taskq.wire.failure import Failure
 from taskq.wire.message import Message
 from taskq.wire.reply import Cancelled, Expired, Failed, Reply, Returned
 from tests.support.calls import client, double, twice, waits_for
-from tests.support.fakebroker import FakeBroker
+from tests.support.fakebroker import FakeBroker, FakeInbox
 from tests.support.waiting import until
 
 # Growth.
@@ -58,7 +59,7 @@ async def test_calls_leave_nothing_behind() -> None:
 async def test_hundred_thousand_awaited_replies_leave_nothing_behind() -> None:
     """The inbox alone, which is where a call could leave something: a whole call takes ten times as long."""
     made = client()
-    await made.replies.address()
+    await made.replies.address(60)
 
     async def steps() -> AsyncIterator[None]:
         for start in range(0, 100_000, 10_000):
@@ -234,8 +235,91 @@ async def test_closing_the_app_ends_every_wait_with_an_error_that_says_so() -> N
     job = await double.submit(2)
     waiting = asyncio.create_task(job.result())
     await waits_for(made, 2)
-    made.replies.close()
+    await made.replies.close()
     for wait in (calling, waiting):
         with pytest.raises(UsageError, match="closed before the result came"):
             await wait
+    assert len(made.replies) == 0
+
+
+# The inbox.
+
+
+class SlowBroker(FakeBroker):
+    """Its inboxes open when `there` is set, or fail with `error`."""
+
+    def __init__(self) -> None:
+        super().__init__(twice)
+        self.there = asyncio.Event()
+        self.error: Exception | None = None
+        self.begun = 0
+
+    async def open_inbox(self, receive: Callable[[Message], None]) -> FakeInbox:
+        self.begun += 1
+        if self.error is not None:
+            raise self.error
+        await self.there.wait()
+        return await super().open_inbox(receive)
+
+
+async def test_calls_wait_for_their_inbox_side_by_side_and_no_longer_than_for_their_results() -> None:
+    broker = SlowBroker()
+    client(broker)
+    began = asyncio.get_running_loop().time()
+    calls = [double.with_options(reply_timeout=0.1).call(n) for n in range(5)]
+    patient = asyncio.create_task(double.with_options(reply_timeout=60).call(9))
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(error, BrokerUnreachable)
+        assert "made no reply queue within 0.1 s, so nothing was sent" in str(error)
+    assert asyncio.get_running_loop().time() - began < 0.3, "not one after the other"
+    broker.there.set()
+    assert await patient == 18
+    assert (broker.begun, len(broker.published)) == (1, 1)
+
+
+async def test_the_time_that_the_inbox_took_is_part_of_the_wait() -> None:
+    broker = SlowBroker()
+    broker.answer = lambda _: None
+    client(broker)
+    began = asyncio.get_running_loop().time()
+    calling = asyncio.create_task(double.with_options(reply_timeout=0.5).call(1))
+    asyncio.get_running_loop().call_later(0.3, broker.there.set)
+    with pytest.raises(ResultTimeout, match=r"within 0\.5 s"):
+        await calling
+    assert asyncio.get_running_loop().time() - began < 0.7
+
+
+async def test_a_cancelled_call_leaves_the_inbox_to_the_others() -> None:
+    broker = SlowBroker()
+    made = client(broker)
+    first, other = (asyncio.create_task(double.call(n)) for n in (1, 2))
+    await until(lambda: broker.begun)
+    first.cancel()
+    await asyncio.wait([first])
+    broker.there.set()
+    assert await other == 4
+    assert (broker.begun, len(made.replies)) == (1, 0)
+
+
+async def test_an_inbox_that_cannot_be_opened_fails_all_calls_and_the_next_tries_again() -> None:
+    broker = SlowBroker()
+    client(broker)
+    broker.error = BrokerUnreachable("lost")
+    errors = await asyncio.gather(*(double.call(n) for n in range(3)), return_exceptions=True)
+    assert [type(error) for error in errors] == [BrokerUnreachable] * 3
+    broker.error = None
+    broker.there.set()
+    assert await double.call(1) == 2
+    assert broker.begun == 2
+
+
+async def test_closing_the_app_ends_calls_whose_inbox_is_being_opened() -> None:
+    broker = SlowBroker()
+    made = client(broker)
+    calling = asyncio.create_task(double.call(1))
+    await until(lambda: broker.begun)
+    await made.replies.close()
+    for call in (calling, double.call(2)):
+        with pytest.raises(UsageError, match="closed before the job was sent"):
+            await call
     assert len(made.replies) == 0

@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, tuple[Any, ...] | dict[str, Any]] = {
     "InvalidArguments": ("resize", [("width", "is required"), ("", "too many")]),
     "UnknownTask": ("resize", ["a", "b"]),
     "Unroutable": ("images",),
+    "ExchangeMismatch": ("logs", {"kind": ("topic", "fanout")}),
     "QueueMismatch": ("images", {"x-delivery-limit": (20, 5)}),
     "MessageTooLarge": ("the call of resize", 2_000_000, 1_048_576),
     "PublishUnconfirmed": ("job", 15.0, "j1"),

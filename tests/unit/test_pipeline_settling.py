@@ -14,8 +14,9 @@ from taskq import (
     TaskFailed,
     TaskQ,
 )
-from taskq.broker.protocol import Settlement
-from taskq.errors import BrokerBlocked, Unroutable
+from taskq.broker.protocol import Outgoing, Settlement
+from taskq.broker.sqlite.packing import PackedMessage, pack
+from taskq.errors import BrokerBlocked, MessageTooLarge, Unroutable, UsageError
 from taskq.lifecycle import (
     DeliveryLost,
     ExecutionEnded,
@@ -73,7 +74,7 @@ async def test_queue_that_was_deleted_meanwhile_is_declared_again(kit: Kit) -> N
     declared: list[str] = []
 
     class Declaring:
-        async def declare(self, queues: Any) -> None:
+        async def declare(self, queues: Any, **further: Any) -> None:
             declared.extend(queue.name for queue in queues)
 
     pipeline.broker = Declaring()
@@ -101,6 +102,59 @@ async def test_settling_goes_on_with_pauses_for_as_long_as_the_broker_takes_noth
     assert len(delivery.settled) == 1
     assert pauses == [0.0, 1.0, 1.0, 1.0]
     assert [(e.job_id, e.error) for e in kit.h.events if isinstance(e, SettleFailed)] == [("j", "full")]
+
+
+async def test_what_the_broker_never_takes_is_buried_instead_and_not_tried_for_ever(kit: Kit) -> None:
+    made = new_job(task="noted", job_id="j", queue="default", body=b'{"n":1}', now=1.0, reply_to="r")
+    refusals = [MessageTooLarge("the message", size, 3, fixed=True) for size in (1, 7, 99)]
+    delivery = FakeDelivery(made, troubles=[*refusals, UsageError("AMQP cannot carry this message")])
+    pipeline = pipeline_of(kit)
+    await pipeline.handle(delivery, Attempt())
+    (((letter,), _),) = delivery.settled
+    assert (letter.queue, letter.message.body) == ("default.dead", b"")
+    assert letter.message.headers[h.DEAD_REASON] == DeadReason.INVALID_RESULT
+    assert pipeline.tally.dead == 1
+    (dead,) = [e for e in kit.h.events if isinstance(e, JobDead)]
+    assert (dead.reason, [e for e in kit.h.events if isinstance(e, SettleFailed)]) == ("invalid-result", [])
+    assert "its result cannot be sent: the message has 1 bytes, above the limit of 3" in dead.error
+
+
+async def test_a_dead_letter_that_cannot_be_made_smaller_ends_the_worker_and_no_job(kit: Kit) -> None:
+    made = new_job(task="noted", job_id="j", queue="default", body=b'{"n":1}', now=1.0, reply_to="r")
+    delivery = FakeDelivery(made, troubles=[UsageError(f"no {number}") for number in range(9)])
+    with pytest.raises(UsageError, match="no 4"):
+        await pipeline_of(kit).handle(delivery, Attempt())
+    assert delivery.settled == []
+
+
+async def test_a_job_that_cannot_be_handed_back_goes_back_with_its_consumer(kit: Kit) -> None:
+    made = new_job(task="noted", job_id="j", queue="default", body=b'{"n":1}', now=1.0)
+    delivery = FakeDelivery(made, troubles=[MessageTooLarge("the message", 9, 3, fixed=True)])
+    await pipeline_of(kit).hand_back(delivery, Attempt())
+    assert delivery.settled == []
+    assert [type(e) for e in kit.h.events if isinstance(e, ExecutionEnded)] == [DeliveryLost]
+
+
+async def test_a_result_that_the_embedded_broker_refuses_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    own: TaskQ[Any] = TaskQ("own", concurrency=1)
+
+    @own.task
+    async def long(size: int) -> str:
+        return "x" * size
+
+    def refusing(outgoing: Outgoing, now: float) -> PackedMessage:
+        if len(outgoing.message.body) > 3_000:
+            raise MessageTooLarge("the message", len(outgoing.message.body), 3_000, fixed=True)
+        return pack(outgoing, now)
+
+    monkeypatch.setattr("taskq.broker.sqlite.consumer.pack", refusing)
+    async with Harness(own) as harness:
+        with pytest.raises(TaskFailed, match="its result cannot be sent: the message has 5,002 bytes") as caught:
+            await long.call(5_000)
+        assert caught.value.reason == DeadReason.INVALID_RESULT
+        assert await long.call(1) == "x"
+        await harness.drain()
+        assert [letter.reason for letter in harness.dead] == ["invalid-result"]
 
 
 async def test_events_of_an_execution_say_when_it_started_and_ended(kit: Kit) -> None:

@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "connect_timeout": 10.0,
         "heartbeat": 15,
         "ack_timeout": 1800.0,
+        "management_url": "",
         "max_message_bytes": 1_048_576,
         "log_format": LogFormat.AUTO,
         "log_level": "INFO",

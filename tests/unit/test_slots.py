@@ -2,10 +2,10 @@
 
 import pytest
 
-from taskq import Queue, UsageError
+from taskq import UsageError
 from taskq.worker.slots import resolve_slots
 
-OWN = {"a": Queue("a"), "b": Queue("b", concurrency=5)}
+OWN = {"a": None, "b": 5}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_number_given_with_the_queue_goes_before_all_and_the_default_behind_all(
 @pytest.mark.parametrize(
     ("own", "chosen", "concurrency", "says"),
     [
-        ({}, None, None, "no task to work on"),
+        ({}, None, None, "no task or subscription to work on"),
         (OWN, {}, None, "name at least one queue"),
         (OWN, {"c": None, "a": 1}, None, "'c'; the app has a, b"),
         (OWN, {"a": 0}, None, "queue 'a': a concurrency of 0"),
@@ -37,7 +37,7 @@ def test_number_given_with_the_queue_goes_before_all_and_the_default_behind_all(
     ],
 )
 def test_what_cannot_be_worked_on_is_refused_with_a_text_that_says_why(
-    own: dict[str, Queue], chosen: dict[str, int | None] | None, concurrency: int | None, says: str
+    own: dict[str, int | None], chosen: dict[str, int | None] | None, concurrency: int | None, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         resolve_slots(own, chosen, concurrency, 1)

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from taskq.broker.sqlite import batch, claiming
+from taskq.broker.sqlite import batch, claiming, route
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.location import read_location
 
@@ -19,6 +19,10 @@ from taskq.broker.sqlite.location import read_location
         (claiming._NEXT_DUE, "message_delayed"),
         (batch._EARLIEST, "message_delayed"),
         (claiming._HELD, "message_claimed"),
+        (batch._LENGTH, "message_ready"),
+        (batch._CUT, "message_ready"),
+        (route._BINDINGS, "SEARCH b USING PRIMARY KEY (exchange=?)"),
+        (route._BINDINGS_OF_KEY, "SEARCH b USING PRIMARY KEY (exchange=? AND key=?)"),
     ],
 )
 def test_a_statement_uses_its_index_and_sorts_nothing(statement: str, index: str) -> None:

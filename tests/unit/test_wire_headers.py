@@ -55,6 +55,22 @@ def test_size_looks_into_tables_and_lists() -> None:
     assert h.size_of({}) == 0
 
 
+def test_a_copy_leaves_out_what_asked_for_copies_and_tells_of_the_way() -> None:
+    brokers = dict.fromkeys(("x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count"), 1)
+    assert h.for_copy({**brokers, "CC": ["q"], "BCC": ["q"], "x-own": 1, h.ATTEMPT: 2}) == {"x-own": 1, h.ATTEMPT: 2}
+
+
+def test_a_copy_of_a_message_with_too_large_headers_keeps_ours_alone() -> None:
+    large: dict[str, Any] = {f"their-{n}": "x" * 100 for n in range(1000)}
+    own: dict[str, Any] = {h.ATTEMPT: 2, h.JOB_ID: "a" * 128, h.KEY: "k" * 255, h.DEADLINE: 5}
+    false: dict[str, Any] = {h.ETA: "soon", h.QUEUE: "q" * 20_000, "taskq-foreign": 1}
+    assert h.for_copy({**large, **own, **false}) == own
+    assert h.users(large) == large, "the first attempt sees them"
+    small = {"their": "x" * (h.LARGEST_HEADERS - 100), **own}
+    assert h.for_copy({"their": "x" * 15_000, **own}) == {"their": "x" * 15_000, **own}
+    assert h.for_copy(small) == own
+
+
 def message(body: bytes = b"", **headers: Any) -> Message:
     return Message(body=body, message_id="m", headers=headers)
 

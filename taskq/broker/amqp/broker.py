@@ -7,34 +7,33 @@ first is opened on entering, the other when something is consumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
-
-from aio_pika.abc import AbstractChannel
+from typing import Self
 
 from taskq.broker.amqp.consumer import AmqpConsumer
+from taskq.broker.amqp.declared import Declared
 from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.delays import DelayRoutes
 from taskq.broker.amqp.inbox import AmqpInbox
 from taskq.broker.amqp.inspector import AmqpInspector
 from taskq.broker.amqp.lifeline import Lifeline, Way
 from taskq.broker.amqp.location import read_location
+from taskq.broker.amqp.management import Management
+from taskq.broker.amqp.patience import Patience, Progress
+from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.publisher import Publisher
+from taskq.broker.amqp.restorer import Restorer
+from taskq.broker.amqp.subscription import AmqpSubscription
 from taskq.broker.names import dead_queue
 from taskq.broker.protocol import Delivery, Outgoing
 from taskq.clock import Clock
-from taskq.errors import BrokerUnreachable, UsageError
+from taskq.errors import BrokerError, BrokerUnreachable, UsageError
 from taskq.lifecycle import Event, ReplyDropped
+from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import DEAD_SUFFIX, Queue
 from taskq.wire.message import Message
-
-_TIMEOUT_S = 15.0  # of what has no deadline of its own in the contract
-_PAUSE_S = 0.05
-
-T = TypeVar("T")
 
 
 class AmqpBroker:
@@ -42,7 +41,7 @@ class AmqpBroker:
 
     ``url``: ``amqp://user:password@host:5672,other/vhost``, or ``amqps://…`` with TLS. ``heartbeat_s``: a connection
     without a sign of life is given up after twice that. ``ack_timeout_s``: how long the broker leaves a delivery with a
-    consumer. ``emit`` is called on the loop.
+    consumer. ``management_url``: where its management API is; empty: on its hosts. ``emit`` is called on the loop.
     """
 
     def __init__(
@@ -55,9 +54,11 @@ class AmqpBroker:
         connect_timeout_s: float = 10.0,
         heartbeat_s: int = 15,
         ack_timeout_s: float = 1800.0,
+        management_url: str = "",
         rng: Random | None = None,
     ) -> None:
         self._location = read_location(url)
+        self.management = Management(self._location, management_url)
         self._clock = clock
         self._emit = emit
         self._app_name = app_name
@@ -65,12 +66,13 @@ class AmqpBroker:
         self._heartbeat_s = heartbeat_s
         self.ack_timeout_s: float | None = ack_timeout_s
         self._rng = rng or Random()
-        self._queues: dict[str, Queue] = {}
+        self.declared = Declared()
         self._used: set[str] = set()
-        self._consumers: list[AmqpConsumer] = []
+        self._consumers: list[AmqpConsumer | AmqpSubscription] = []
         self._inboxes: list[AmqpInbox] = []
         self._parts: _Parts | None = None
-        self._closed = False
+        self.patience = Patience(self)
+        self.closed = False
 
     @property
     def label(self) -> str:
@@ -78,7 +80,7 @@ class AmqpBroker:
         return self._location.label
 
     async def __aenter__(self) -> Self:
-        if self._parts is not None or self._closed:
+        if self._parts is not None or self.closed:
             raise UsageError("a broker is entered once; make another one")
         way = Way(
             location=self._location,
@@ -92,7 +94,8 @@ class AmqpBroker:
         try:
             await parts.publishing.start()
         except BaseException:
-            self._closed, self._parts = True, None
+            parts.publishing.abort()
+            self.closed, self._parts = True, None
             raise
         parts.publisher.start()
         return self
@@ -100,27 +103,44 @@ class AmqpBroker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         parts = self._open
-        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
-        await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
-        await parts.publisher.close()
-        await asyncio.gather(parts.publishing.close(), parts.consuming.close())
-        self._parts = None
+        try:
+            await self._close(parts)
+        except BaseException:  # a cancellation, most likely: without the connections nothing is left to wait for
+            parts.publishing.abort()
+            parts.consuming.abort()
+            await self._close(parts)
+            raise
+        finally:
+            self._parts = None
 
-    async def declare(self, queues: Iterable[Queue]) -> None:
-        """Make queues exist; see the protocol."""
-        wanted = {queue.name: queue for queue in queues}
+    async def declare(
+        self,
+        queues: Iterable[Queue],
+        *,
+        exchanges: Iterable[ExchangeDefinition] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Make queues, exchanges and bindings exist; see the protocol."""
+        wanted = Declared()
+        wanted.add(queues, exchanges, bindings)
         made: set[str] = set()
 
-        async def make() -> None:
-            made.update(await self.declarer.declare(wanted.values()))
-            await self._open.routes.restore([name for name in wanted if name in made])
+        async def make(progress: Progress) -> None:
+            all_of_it = (wanted.queues.values(), wanted.exchanges.values(), wanted.bindings)
+            made.update(await self.declarer.declare(*all_of_it, progress=progress))
+            await self._open.routes.restore([name for name in wanted.queues if name in made])
 
-        await self._within(make)
-        self._queues.update(wanted)
+        await self.patience.through(make)
+        self.declared.add(wanted.queues.values(), wanted.exchanges.values(), wanted.bindings)
+
+    async def unbind(self, binding: Binding) -> None:
+        """Make a binding not exist."""
+        self.declared.forget(binding)
+        await self.patience.through(lambda _: self.declarer.unbind(binding))
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
         """Start to publish; see the protocol."""
@@ -129,16 +149,29 @@ class AmqpBroker:
     async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> AmqpConsumer:
         """Open a consumer; see the protocol."""
         consumer = AmqpConsumer(self, queue, prefetch=prefetch, deliver=deliver)
-        await self._within(consumer.open)
+        await self._opened(consumer)
         self._used.add(queue)
-        self._consumers.append(consumer)
         return consumer
+
+    async def subscribe(
+        self, queue: TemporaryQueue, *, prefetch: int, deliver: Callable[[Delivery], None]
+    ) -> AmqpSubscription:
+        """Make a temporary queue and consume it; see the protocol."""
+        subscription = AmqpSubscription(self, queue, prefetch=prefetch, deliver=deliver)
+        await self._opened(subscription)
+        return subscription
 
     async def open_inbox(self, receive: Callable[[Message], None]) -> AmqpInbox:
         """Open a reply queue of this process."""
         inbox = AmqpInbox(self, receive)
-        await self._within(inbox.open)
-        self._inboxes.append(inbox)
+        self._inboxes.append(inbox)  # before it is open, so that a close takes it down whatever became of it
+        try:
+            await self.patience.through(lambda _: inbox.open())
+        except BrokerError:
+            if not self.closed:
+                await inbox.close()
+                self._inboxes.remove(inbox)
+            raise
         return inbox
 
     @property
@@ -171,19 +204,12 @@ class AmqpBroker:
         return self._open.publisher.publish(outgoing, None)
 
     async def redeclare(self, queue: str) -> None:
-        """Make a queue exist again as the program described it, and its delays find it; do so whether it seems to be
-        there or not, since RabbitMQ shows a queue for a while that is being deleted.
-
-        One that the program did not describe is not made.
-        """
-        known = self._queues.get(queue)
-        if known is not None:
-            await self.declarer.declare([known])
-        await self._open.routes.restore([queue])
+        """Make a queue exist again as the program described it."""
+        await self._open.restorer.queue(queue)
 
     def known_queues(self, names: Iterable[str]) -> set[str]:
         """The queues of ``names``, those that this process declared or used, and their dead-letter queues."""
-        known = {*names, *self._queues, *self._used}
+        known = {*names, *self.declared.queues, *self._used}
         return known | {dead_queue(name) for name in known if not name.endswith(DEAD_SUFFIX)}
 
     def emit(self, event: Event) -> None:
@@ -195,12 +221,15 @@ class AmqpBroker:
         """Tell of a reply that had no queue."""
         self.emit(ReplyDropped(correlation_id=outgoing.message.correlation_id, reason="its queue is gone"))
 
-    @asynccontextmanager
-    async def cold_channel(self) -> AsyncGenerator[AbstractChannel]:
-        """Open a channel of aio-pika's."""
-        link = await (await self.lifeline_to_look()).link()
-        async with link.cold_channel() as channel:
-            yield channel
+    async def open_channel(self) -> HotChannel:
+        """Open a channel to declare and to look. Raises :class:`ChannelGone`."""
+        return await (await (await self.lifeline_to_look()).link()).hot_channel()
+
+    @property
+    def lifelines(self) -> tuple[Lifeline, ...]:
+        """The connections that were opened, the one that looks and declares first."""
+        parts = self._open
+        return (parts.consuming, parts.publishing) if parts.consuming.started else (parts.publishing,)
 
     @property
     def _open(self) -> _Parts:
@@ -208,19 +237,18 @@ class AmqpBroker:
             raise UsageError("the broker is not open, or not any more; use it inside 'async with'")
         return self._parts
 
-    async def _within(self, work: Callable[[], Awaitable[T]], timeout_s: float = _TIMEOUT_S) -> T:
-        """Do what can be repeated until it is done, also over a lost connection, or until its time is over."""
-        error: BrokerUnreachable | None = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    try:
-                        return await work()
-                    except BrokerUnreachable as lost:
-                        error = lost
-                        await asyncio.sleep(_PAUSE_S)
-        except TimeoutError:
-            raise error or self._open.publishing.trouble() from None
+    async def _opened(self, consumer: AmqpConsumer | AmqpSubscription) -> None:
+        await self.patience.through(lambda _: consumer.open())
+        if self.closed:
+            await consumer.close()
+            raise BrokerUnreachable(f"{self.label} was closed by this program")
+        self._consumers.append(consumer)
+
+    async def _close(self, parts: _Parts) -> None:
+        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
+        await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
+        await parts.publisher.close()
+        await asyncio.gather(parts.publishing.close(), parts.consuming.close())
 
 
 class _Parts:
@@ -229,10 +257,11 @@ class _Parts:
     def __init__(self, broker: AmqpBroker, way: Way, clock: Clock) -> None:
         self.publishing = Lifeline(way, "publish", self._changed)
         self.consuming = Lifeline(way, "consume")
-        self.declarer = Declarer(broker.cold_channel, label=broker.label)
+        self.declarer = Declarer(broker.open_channel, label=broker.label)
         self.routes = DelayRoutes(self.declarer)
+        self.restorer = Restorer(broker.declared, self.declarer, self.routes)
         self.publisher = Publisher(
-            self.publishing, self.routes, clock=clock, label=broker.label, dropped=broker.dropped
+            self.publishing, self.routes, self.restorer, clock=clock, label=broker.label, dropped=broker.dropped
         )
 
     def _changed(self) -> None:

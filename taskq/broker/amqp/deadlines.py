@@ -16,11 +16,17 @@ _LATENESS_S = 0.02  # how late a deadline may be noticed, so that many of them n
 
 
 class Deadlines:
-    """Calls ``overdue`` with each of ``everything`` that is open at its deadline."""
+    """Calls ``overdue`` with each of ``everything`` that is open at its deadline, and ``looked`` after each look."""
 
-    def __init__(self, everything: Callable[[], Iterable[Publish]], overdue: Callable[[Publish], None]) -> None:
+    def __init__(
+        self,
+        everything: Callable[[], Iterable[Publish]],
+        overdue: Callable[[Publish], None],
+        looked: Callable[[], None],
+    ) -> None:
         self._everything = everything
         self._overdue = overdue
+        self._looked = looked
         self._loop = asyncio.get_running_loop()
         self._look_at = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -49,3 +55,4 @@ class Deadlines:
         nearest = min((publish.deadline for publish in waiting if not publish.confirmed.done()), default=inf)
         if nearest < inf:
             self.watch(max(nearest, now + _LATENESS_S))
+        self._looked()

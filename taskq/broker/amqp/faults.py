@@ -1,4 +1,4 @@
-"""What the client library, asyncio and the system complain about, as errors that say what to do next. Pure.
+"""What plane, client library, asyncio and system complain about, as errors that say what to do next. Pure.
 
 A password is in none of these texts: they name the broker by its label.
 """
@@ -16,8 +16,9 @@ import pamqp.exceptions
 from aiormq import exceptions as client
 from pamqp import commands
 
+from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
 from taskq.broker.amqp.refusals import refused_channel, refused_connection
-from taskq.errors import AccessRefused, BrokerBlocked, BrokerError, BrokerUnreachable, Unroutable
+from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable
 
 
 @contextmanager
@@ -44,14 +45,11 @@ def error_of(error: BaseException, label: str, *, connecting: bool = False, perm
             return error
         case asyncio.CancelledError():
             return lost(label) if is_lost(error) else None
-        case client.PublishError():
-            return Unroutable(str(error.args[1]))
-        case client.DeliveryError():
-            return BrokerBlocked(
-                f"{label} refused the message; nothing was stored. Its queue is full or has lost most of its nodes"
-            )
-        case client.AMQPChannelError():
-            return refused_channel(_text(error), label, permission) or lost(label, _text(error))
+        case NoChannelFree():
+            return BrokerError(f"{label}: {error.text}")
+        case ChannelGone():
+            refused = refused_channel(error.text, label, permission) if error.code else None
+            return refused or lost(label, error.text)
         case client.AuthenticationError() | client.ProbableAuthenticationError():
             return AccessRefused(f"{label} refuses this login: {_text(error).rstrip('.')}. {_LOGIN}")
         case client.ConnectionClosed():

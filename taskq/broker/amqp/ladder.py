@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import math
 
-from taskq.broker.amqp.topology import Binding, ExchangeSpec, QueueSpec, Topology, kept_queue
+from taskq.broker.amqp.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology, kept_queue
 from taskq.errors import UsageError
 
 UNIT_MS = 50
@@ -55,9 +55,9 @@ def level_name(level: int) -> str:
     return f"{PREFIX}{level}"
 
 
-def way_out(queue: str) -> Binding:
+def way_out(queue: str) -> BindingSpec:
     """Return the binding by which ``queue`` gets its messages when their time has come."""
-    return Binding(OUT, queue, "*." * LEVELS + queue)
+    return BindingSpec(OUT, queue, "*." * LEVELS + queue)
 
 
 def entry(remaining_s: float, queue: str) -> tuple[str, str]:
@@ -98,10 +98,10 @@ def _level_queue(level: int) -> QueueSpec:
     )
 
 
-def _level_bindings(level: int) -> tuple[Binding, Binding]:
+def _level_bindings(level: int) -> tuple[BindingSpec, BindingSpec]:
     higher = "*." * (LEVELS - 1 - level)
     name = level_name(level)
-    return Binding(name, name, f"{higher}1.#"), Binding(name, _below(level), f"{higher}0.#", to_exchange=True)
+    return BindingSpec(name, name, f"{higher}1.#"), BindingSpec(name, _below(level), f"{higher}0.#", to_exchange=True)
 
 
 LADDER = Topology(
@@ -112,7 +112,7 @@ LADDER = Topology(
     ),
     queues=(kept_queue(UNROUTABLE), *(_level_queue(level) for level in range(LEVELS))),
     bindings=(
-        Binding(UNROUTABLE, UNROUTABLE),
+        BindingSpec(UNROUTABLE, UNROUTABLE),
         *(binding for level in range(LEVELS) for binding in _level_bindings(level)),
     ),
 )

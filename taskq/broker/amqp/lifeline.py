@@ -4,7 +4,8 @@ Theory of operation. Who needs the connection asks for it when it needs it, and 
 nobody is called back into. All hosts are tried in their order, at once; when none answers, the next round comes after a
 pause that doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
 knock together. A refusal (password, virtual host, permission) ends the first opening; later on it is tried again like
-anything else, for it may be a broker that is just being set up.
+anything else, for it may be a broker that is just being set up. The first opening is one for all who need it. Whoever
+waits for the connection when it is closed for good gets an error.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.location import Location
 from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable
 from taskq.lifecycle import BrokerAlarmed, BrokerAlarmEnded, BrokerConnected, BrokerLost, Event
+from taskq.opening import Opening
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 0.8
@@ -49,8 +51,9 @@ class Lifeline:
         self._error: BrokerError | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._opening = asyncio.Lock()
+        self._first = Opening(self._begin, name=f"taskq: first {role} connection", closed=self._gone_for_good)
         self._was_blocked = False
+        self._closed = False
 
     @property
     def current(self) -> Link | None:
@@ -76,33 +79,54 @@ class Lifeline:
 
         Raises :class:`AccessRefused` at once, :class:`BrokerUnreachable` when no host answered in time.
         """
-        async with self._opening:
-            if self._keeper is not None:
-                return
-            try:
-                async with asyncio.timeout(self._way.connect_timeout_s):
-                    self._attach(await self._open(refusal_ends=True), again=False)
-            except TimeoutError:
-                raise self.trouble() from None
-            self._keeper = asyncio.create_task(self._keep(), name=f"taskq: {self._role} connection")
+        await self._first.result()
 
     async def link(self) -> Link:
-        """Return the connection, waiting until it is there."""
+        """Return the connection, waiting until it is there.
+
+        Raises as :meth:`start`, and :class:`BrokerUnreachable` when it is closed meanwhile.
+        """
         await self.start()
-        while True:
+        while not self._closed:
             if (link := self.current) is not None:
                 return link
             self._connected.clear()
             await self._connected.wait()
+        raise self._gone_for_good()
 
     async def close(self) -> None:
-        """Close it for good. Harmless twice."""
+        """Close it for good. Harmless twice, and after an abort."""
+        self._end()
+        await self._first.close()
         if self._keeper is not None:
-            self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._link is not None:
             await self._link.close()
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def abort(self) -> None:
+        """End it at once, without a word to the broker. A close after that takes no time."""
+        self._end()
+        if self._link is not None:
+            self._link.abort("this program was stopped while it closed it")
+
+    def _end(self) -> None:
+        self._closed = True
+        self._connected.set()
+        self._first.abort()
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    def _gone_for_good(self) -> BrokerUnreachable:
+        return BrokerUnreachable(f"the connection to {self._way.location.label} was closed by this program")
+
+    async def _begin(self) -> None:
+        try:
+            async with asyncio.timeout(self._way.connect_timeout_s):
+                self._attach(await self._open(refusal_ends=True), again=False)
+        except TimeoutError:
+            raise self.trouble() from None
+        self._keeper = asyncio.create_task(self._keep(), name=f"taskq: {self._role} connection")
 
     async def _keep(self) -> None:
         while True:
@@ -126,6 +150,7 @@ class Lifeline:
 
     def _attach(self, link: Link, *, again: bool) -> None:
         self._link = link
+        self._error = None
         link.plane.on_change = self._changed
         self._connected.set()
         self._way.emit(BrokerConnected(label=self._way.location.label, role=self._role, again=again))

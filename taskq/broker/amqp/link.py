@@ -1,18 +1,16 @@
 """One connection to the broker: aio-pika's, with a plane below it. It is opened once, and not again.
 
-Every channel gets its number here, those of the plane and those that aio-pika opens.
+aio-pika connects, logs in, keeps the heartbeat and closes. Every channel is the plane's, and gets its number here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel
 from aio_pika.connection import make_url
 
 from taskq.broker.amqp.faults import translated
@@ -22,7 +20,11 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.plane.numbers import ChannelNumbers
 from taskq.broker.amqp.plane.transport import Plane, PlaneFactory
 
-_CLOSE_S = 5.0
+_CLOSE_S, _ABORTED_S = 5.0, 1.0
+
+
+def _nothing(told: Event | ChannelGone) -> None:
+    """Nobody listens to a channel to declare and to ask on: it is told by its answers."""
 
 
 class Link:
@@ -70,10 +72,15 @@ class Link:
         """Whether it was not lost yet."""
         return not self.plane.lost.done()
 
+    @property
+    def channels(self) -> int:
+        """How many channels are open, or not known to be closed yet."""
+        return len(self._numbers)
+
     async def hot_channel(
-        self, receive: Callable[[Event], None], on_gone: Callable[[ChannelGone], None] = lambda gone: None
+        self, receive: Callable[[Event], None] = _nothing, on_gone: Callable[[ChannelGone], None] = _nothing
     ) -> HotChannel:
-        """Open a channel of the plane. Raises :class:`ChannelGone`."""
+        """Open a channel. Raises :class:`ChannelGone` when the connection is lost, :class:`NoChannelFree`."""
         if not self.alive:
             raise ChannelGone(text=self.plane.lost.result())
         channel = HotChannel(
@@ -82,28 +89,25 @@ class Link:
         await channel.open()
         return channel
 
-    @asynccontextmanager
-    async def cold_channel(self) -> AsyncGenerator[AbstractChannel]:
-        """Open a channel of aio-pika's, to declare and to ask; closed at the end."""
-        number = self._numbers.take()
-        channel = self._connection.channel(channel_number=number, publisher_confirms=False)
-        await channel.initialize()
-        try:
-            yield channel
-        finally:
-            if not channel.is_closed:
-                await channel.close()
-            self._numbers.free(number)
-
     async def close(self) -> None:
         """Close it in order, or at once when the broker does not answer. Harmless when it is lost, and twice."""
         self._watch.cancel()
         if self.alive:
             self.plane.flush()
-        with suppress(TimeoutError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._connection.close()
-        self.plane.abort("it was closed")
+        # In a task of its own: the client library does not always pass a cancellation on.
+        closing = asyncio.ensure_future(self._connection.close())
+        closing.add_done_callback(_looked_at)
+        try:
+            await asyncio.wait({closing}, timeout=_CLOSE_S)
+        finally:
+            self.abort("it was closed")
+        if not closing.done():
+            await asyncio.wait({closing}, timeout=_ABORTED_S)
+
+    def abort(self, reason: str) -> None:
+        """Give it up at once, without a word to the broker."""
+        self._watch.cancel()
+        self.plane.abort(reason)
 
     def _look(self) -> None:
         """Give the connection up when it is alive in name only."""
@@ -114,3 +118,9 @@ class Link:
             self.plane.abort(f"no sign of life for {silent_s:.0f} s")
             return
         self._watch = self._loop.call_later(self._silence_s / 8, self._look)
+
+
+def _looked_at(closing: asyncio.Future[None]) -> None:
+    """Take note of how the client library ended: the connection is closed, whatever it says."""
+    if not closing.cancelled():
+        closing.exception()

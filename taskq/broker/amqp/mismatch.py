@@ -4,6 +4,8 @@ Theory of operation. A declaration that differs from the queue that exists is re
 first argument that differs, with the broker's value. A :class:`Probe` takes that value over and declares again, on a
 new channel, until the broker agrees or names nothing new; what was taken over is what differs.
 
+An exchange is not probed: what differs there is nearly always its kind alone.
+
 A declaration makes a queue where none is, and the queue may be deleted while it is probed. So each probe carries
 :data:`GUARD`, an argument of streams. RabbitMQ refuses to *make* a quorum or classic queue with it, and does not look
 at it when it compares with one that exists. A probe can thus change nothing; none is sent for another type of queue.
@@ -17,7 +19,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from taskq.broker.amqp.topology import Argument, QueueSpec
+from taskq.broker.amqp.topology import Argument, ExchangeSpec, QueueSpec
+from taskq.errors import ExchangeMismatch
 
 GUARD: Final = {"x-max-age": "1h"}
 MOST_PROBES = 40  # more arguments than there are; a broker that never agrees must not keep us
@@ -55,12 +58,30 @@ def read_complaint(text: str, declared: QueueSpec) -> Complaint | None:
     """Read the text of a refused declaration; ``None`` when it is about something else."""
     if text.startswith("RESOURCE_LOCKED"):  # it is another connection's, and nothing more is said about it
         return Complaint("exclusive", () if declared.exclusive else (True,), declared.exclusive)
-    found = re.search(r"inequivalent arg '(.*?)' for queue '", text)
+    found = _said(text, "queue", declared.name)
+    return found and _compared(*found, _declared(declared, found[0]))
+
+
+def exchange_mismatch(text: str, declared: ExchangeSpec) -> ExchangeMismatch | None:
+    """Return the error behind a refused declaration of an exchange; ``None`` when it is about something else."""
+    found = _said(text, "exchange", declared.name)
     if found is None:
         return None
-    rest = text[found.end() :].removeprefix(declared.name)
-    tail = re.search(r"': received (.*)", rest, re.DOTALL)
-    return _compared(found[1], tail[1] if tail else "", _declared(declared, found[1]))
+    own: dict[str, Argument] = {"type": declared.kind, "durable": declared.durable, "auto_delete": False}
+    mine = {**declared.arguments, **own, "internal": False}.get(found[0])
+    complaint = _compared(*found, mine)
+    present = complaint.present[0] if complaint.present else Untold.OTHER
+    name = "kind" if complaint.argument == "type" else complaint.argument
+    return ExchangeMismatch(declared.name, {name: (mine, present)})
+
+
+def _said(text: str, what: str, name: str) -> tuple[str, str] | None:
+    """Return the argument that the text is about, and what it says of its values."""
+    found = re.search(rf"inequivalent arg '(.*?)' for {what} '", text)
+    if found is None:
+        return None
+    tail = re.search(r"': received (.*)", text[found.end() :].removeprefix(name), re.DOTALL)
+    return found[1], tail[1] if tail else ""
 
 
 def _compared(argument: str, tail: str, mine: Argument | None) -> Complaint:
@@ -147,6 +168,8 @@ class Probe:
         self._left[argument] = [*complaint.present[1:]]
         self._found[argument] = complaint.present[0] if complaint.present else Untold.OTHER
         self._now = _with(self._now, argument, complaint.present[0] if complaint.present else None)
+        if self._declared.arguments.get(_TYPE, "classic") not in _ONLY:
+            return False
         return argument != "exclusive" and not (argument == _TYPE and self._found[_TYPE] not in (*_ONLY, None))
 
     def _try_another(self, argument: str) -> bool:

@@ -6,8 +6,11 @@ confirm and is found by its message id. When the channel is lost, what was sent 
 of the backlog as another copy with a message id of its own, so that a late return of the first cannot be mistaken.
 
 The broker answers a publish that it cannot carry out (too large for it, no permission) by closing the channel, and does
-not say which one it was. So after such an end the window is 1 until all suspects are through: the channel that closes
-with one publish open names the culprit, and only its caller gets the error.
+not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only its caller gets the error. An exchange
+that is not there is named by the broker; when this program declared it, it is made again, and what was for it waits for
+that.
+
+Whatever is wrong with one message ends its own publish. A fault of ours is told, and ends channel or connection.
 
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
@@ -16,32 +19,35 @@ more than they can take; one message that is larger than that goes alone.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from itertools import chain
 from math import inf
-from typing import Any
 
 from pamqp import commands
 
+from taskq.broker.amqp.backlog import Backlog
 from taskq.broker.amqp.deadlines import Deadlines
 from taskq.broker.amqp.delays import DelayRoutes, route
 from taskq.broker.amqp.lifeline import Lifeline
 from taskq.broker.amqp.link import Link
-from taskq.broker.amqp.outbox import Publish
+from taskq.broker.amqp.outbox import Publish, failed
+from taskq.broker.amqp.outcomes import late, nacked, refused, unsendable
 from taskq.broker.amqp.plane.confirms import ConfirmLedger
 from taskq.broker.amqp.plane.events import Confirmed, Event, Returned
-from taskq.broker.amqp.plane.faults import ChannelGone, ProtocolViolation
+from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.plane.properties import decode_message_id
-from taskq.broker.amqp.refusals import refused_channel
+from taskq.broker.amqp.refusals import missing_exchange
+from taskq.broker.amqp.suspects import Suspects
+from taskq.broker.amqp.ways import Exchanges, Ways
 from taskq.broker.protocol import Outgoing
 from taskq.clock import Clock
-from taskq.errors import BrokerBlocked, BrokerError, BrokerUnreachable, PublishUnconfirmed, Unroutable
+from taskq.errors import BrokerUnreachable, Unroutable, UsageError
 
 _WINDOW = 4096  # messages
 _WINDOW_BYTES = 16 << 20
 _PAUSE_S = 0.05
+_FAULT_PAUSE_S = 1.0
 _CLOSE_S = 5.0
 _NOT_FOUND = 404
 
@@ -53,6 +59,7 @@ class Publisher:
         self,
         lifeline: Lifeline,
         routes: DelayRoutes,
+        exchanges: Exchanges,
         *,
         clock: Clock,
         label: str,
@@ -70,29 +77,36 @@ class Publisher:
         self._open: ConfirmLedger[Publish] = ConfirmLedger()
         self._by_id: dict[str, Publish] = {}
         self._bytes = 0
-        self._backlog: deque[Publish] = deque()
-        self._window = _WINDOW
-        self._suspects = 0
-        self._preparing: dict[str, list[Publish]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._deadlines = Deadlines(self._all, self._overdue)
+        self._suspects: Suspects[Publish] = Suspects(_WINDOW)
+        self._backlog = Backlog(left=self._suspects.absolve)
+        self._exchanges = exchanges
+        self._ways = Ways(routes, exchanges, go_on=self._go_on)
+        self._keeper: asyncio.Task[None] | None = None
+        self._deadlines = Deadlines(self._all, self._overdue, self._look)
         self._closed = False
 
     def start(self) -> None:
         """Begin to keep a channel open."""
-        self._spawn(self._live(), "publisher")
+        self._keeper = self._loop.create_task(self._live(), name="taskq: publisher")
 
     def publish(self, outgoing: Outgoing, timeout_s: float | None) -> asyncio.Future[None]:
-        """Start to publish; see :meth:`Broker.publish`. Without a timeout it goes on as long as the broker is open."""
+        """Start to publish; see :meth:`Broker.publish`. Without a timeout it goes on as long as the broker is open.
+
+        It never raises for what the message contains: that error is the future's, too.
+        """
         confirmed: asyncio.Future[None] = self._loop.create_future()
         deadline = inf if timeout_s is None else self._loop.time() + timeout_s
-        publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
         if self._closed:
-            confirmed.set_exception(BrokerUnreachable(f"{self._label} was closed by this program"))
-            return confirmed
+            return failed(confirmed, BrokerUnreachable(f"{self._label} was closed by this program"))
+        try:
+            publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
+        except UsageError as error:
+            return failed(confirmed, error)
         self._deadlines.watch(deadline)
-        if publish.not_before is not None and not self._routes.ready(publish.queue):
-            self._prepare(publish)
+        if (publish.not_before is not None and not self._routes.ready(publish.queue)) or (
+            publish.exchange and self._ways.waits_for(publish.exchange)
+        ):
+            self._ways.wait(publish)
         elif self._backlog or not self._has_room(publish):
             self._backlog.append(publish)
         else:
@@ -102,10 +116,8 @@ class Publisher:
     def pump(self) -> None:
         """Send what waits, as far as there is room. Called when something changed that made it wait."""
         backlog = self._backlog
-        while backlog and self._has_room(backlog[0]):
-            publish = backlog.popleft()
-            if not publish.confirmed.done():
-                self._send(publish)
+        while (publish := backlog.next) is not None and self._has_room(publish):
+            self._send(backlog.take())
 
     async def close(self) -> None:
         """Let what is open be confirmed, as long as that is to be expected, and end. Harmless twice."""
@@ -113,13 +125,14 @@ class Publisher:
         waiting = [publish.confirmed for publish in self._all()]
         if waiting and self._channel is not None:
             await asyncio.wait(waiting, timeout=_CLOSE_S)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ways.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         if self._channel is not None and self._link is not None and self._link.alive:
             await self._channel.close_within(_CLOSE_S)
         for publish in list(self._all()):
-            self._fail(publish, self._late(publish))
+            self._overdue(publish)
         self._deadlines.close()
 
     # The channel.
@@ -127,68 +140,84 @@ class Publisher:
     async def _live(self) -> None:
         while True:
             link = await self._lifeline.link()
-            self._ended.clear()
             try:
-                channel = await link.hot_channel(self._receive, self._gone)
-                await channel.call(commands.Confirm.Select())
+                await self._publish_over(link)
             except ChannelGone:
                 await asyncio.sleep(_PAUSE_S if link.alive else 0)
-                continue
-            if self._link is not link:
-                self._routes.forget()
-            self._link, self._channel = link, channel
-            self.pump()
-            await self._ended.wait()
+            except Exception as error:
+                link.plane.tell("to publish, and does so over another connection", error)
+                link.plane.abort(f"publishing failed: {error!r}")
+                await asyncio.sleep(_FAULT_PAUSE_S)
+
+    async def _publish_over(self, link: Link) -> None:
+        """Open a channel, and return when it is gone. Raises :class:`ChannelGone` when it cannot be opened."""
+        self._ended.clear()
+        channel = await link.hot_channel(self._receive, self._gone)
+        await channel.call(commands.Confirm.Select())
+        if self._link is not link:
+            self._routes.forget()
+        self._link, self._channel = link, channel
+        self.pump()
+        await self._ended.wait()
 
     def _gone(self, gone: ChannelGone) -> None:
         """Take back what was sent and not confirmed."""
+        self._ended.set()
         self._channel = None
-        left = [publish for publish in self._open.take_all() if not publish.confirmed.done()]
+        in_flight = self._open.take_all()
+        left = [publish for publish in in_flight if not publish.confirmed.done()]
         self._open = ConfirmLedger()
         self._by_id.clear()
         self._bytes = 0
-        if gone.code and len(left) == 1:
-            self._convict(left.pop(), gone)
-        elif gone.code:
-            self._suspects, self._window = len(left), 1
         for publish in left:
             publish.renew()
-        self._backlog.extendleft(reversed(left))
-        self._ended.set()
+        exchange = missing_exchange(gone.text)
+        if exchange is not None and self._exchanges.makes(exchange):
+            left = self._left_for_others(left, exchange)
+        elif gone.code and self._suspects.closed(in_flight, left):
+            left = []
+            self._convict(in_flight[0], gone)
+        self._backlog.put_back(left)
+
+    def _left_for_others(self, left: list[Publish], exchange: str) -> list[Publish]:
+        """Let what is for an exchange wait until that is made again, and return the rest."""
+        theirs = [publish for publish in left if publish.exchange == exchange]
+        for publish in theirs + self._backlog.take_all(exchange):
+            self._suspects.absolve(publish)
+            self._ways.wait(publish)
+        return [publish for publish in left if publish.exchange != exchange]
 
     def _convict(self, publish: Publish, gone: ChannelGone) -> None:
         """Give the error to the publish that the broker closed the channel for."""
-        self._absolve()
+        self._suspects.absolve(publish)
         if publish.not_before is not None and gone.code == _NOT_FOUND:
             self._routes.forget()  # the ladder was deleted
-            publish.renew()
-            self._prepare(publish)
+            self._ways.wait(publish)
             return
-        refused = refused_channel(gone.text, self._label, "write")
-        self._fail(publish, refused or BrokerError(f"{self._label} refuses the message: {gone.text}"))
-
-    def _absolve(self) -> None:
-        if self._suspects:
-            self._suspects -= 1
-            if not self._suspects:
-                self._window = _WINDOW
+        publish.fail(refused(gone.text, self._label))
 
     def _has_room(self, publish: Publish) -> bool:
         channel, link, count = self._channel, self._link, len(self._open)
         if channel is None or link is None:
             return False
         plane = link.plane
-        if not plane.writable or plane.blocked is not None or count >= self._window:
+        if not plane.writable or plane.blocked is not None or count >= self._suspects.window:
             return False
         return not count or self._bytes + publish.size <= _WINDOW_BYTES
 
     def _send(self, publish: Publish) -> None:
         channel = self._channel
         assert channel is not None
-        exchange, key = "", publish.queue
-        if publish.not_before is not None:
-            exchange, key = route(publish.queue, publish.not_before, self._clock.now())
-        channel.publish(exchange, key, publish.content, publish.message.body)
+        exchange, key = publish.exchange, publish.queue
+        # To the default exchange always: a reply that no queue takes is counted.
+        mandatory = publish.mandatory or not publish.exchange
+        try:
+            if publish.not_before is not None:
+                exchange, key = route(publish.queue, publish.not_before, self._clock.now())
+            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory)
+        except Exception as error:  # it is in no list now: whatever it is, its caller has to be told
+            publish.fail(unsendable(publish, error))
+            return
         publish.sent = True
         self._open.add(publish)
         self._by_id[publish.message.message_id] = publish
@@ -208,91 +237,40 @@ class Publisher:
     def _settled(self, publish: Publish, accepted: bool) -> None:
         self._by_id.pop(publish.message.message_id, None)
         self._bytes -= publish.size
-        if self._suspects:
-            self._absolve()
+        self._suspects.absolve(publish)
         if publish.confirmed.done():
             return
         if not accepted:
-            self._fail(publish, _nacked(self._label))
+            publish.fail(nacked(publish, self._label))
         elif not publish.returned:
             publish.confirmed.set_result(None)
         elif publish.mandatory:
-            self._fail(publish, Unroutable(publish.queue))
+            publish.fail(Unroutable(publish.queue, publish.exchange))
         else:
             self._dropped(Outgoing(publish.message, publish.queue, mandatory=False))
             publish.confirmed.set_result(None)
 
     def _returned(self, event: Returned) -> None:
-        try:
-            publish = self._by_id.get(decode_message_id(event.content))
-        except ProtocolViolation:
-            return
+        publish = self._by_id.get(decode_message_id(event.content))
         if publish is not None:
             publish.returned = True
 
-    # Delays.
-
-    def _prepare(self, publish: Publish) -> None:
-        """Let a delayed publish wait until the ladder leads to its queue."""
-        waiting = self._preparing.get(publish.queue)
-        if waiting is not None:
-            waiting.append(publish)
-            return
-        self._preparing[publish.queue] = [publish]
-        self._spawn(self._prepared(publish.queue), "delay ladder")
-
-    async def _prepared(self, queue: str) -> None:
-        while True:
-            try:
-                await self._routes.prepare(queue)
-                break
-            except BrokerUnreachable:
-                await asyncio.sleep(_PAUSE_S)  # until the connection is back; those that wait have their deadlines
-            except BrokerError as error:
-                for publish in self._preparing.pop(queue):
-                    self._fail(publish, error)
-                return
-        self._backlog.extend(self._preparing.pop(queue))
+    def _go_on(self, waited: Sequence[Publish]) -> None:
+        """Send what waited for its way."""
+        for publish in waited:
+            self._backlog.append(publish)
         self.pump()
 
+    # Ends.
+
     def _all(self) -> chain[Publish]:
-        return chain(self._open, self._backlog, chain.from_iterable(self._preparing.values()))
+        return chain(self._open, self._backlog, self._ways)
+
+    def _look(self) -> None:
+        self._backlog.look()
+        self._ways.look()
 
     def _overdue(self, publish: Publish) -> None:
-        self._fail(publish, self._late(publish))
-        while self._backlog and self._backlog[0].confirmed.done():
-            self._backlog.popleft()
-
-    def _late(self, publish: Publish) -> BrokerError:
-        blocked = self._lifeline.blocked
-        alarm = f"{self._label} takes nothing at the moment: {blocked}" if blocked else ""
-        what = f"a message for queue {publish.queue!r}"
-        if publish.sent:
-            lost = "" if self._lifeline.current else str(self._lifeline.trouble())
-            return PublishUnconfirmed(what, publish.timeout_s, reason=alarm or lost)
-        if blocked:
-            return BrokerBlocked(
-                f"{what}: {alarm}. Nothing was stored; free the broker's disk or memory, then try again"
-            )
-        if self._lifeline.current is None:
-            return self._lifeline.trouble()
-        return BrokerBlocked(
-            f"{what}: {self._label} did not take it within {publish.timeout_s:g} s; nothing was stored. "
-            "The broker is overloaded: publish slower, or raise TASKQ_PUBLISH_TIMEOUT"
-        )
-
-    def _fail(self, publish: Publish, error: BrokerError) -> None:
-        if not publish.confirmed.done():
-            publish.confirmed.set_exception(error)
-            publish.confirmed.exception()  # who gave the wait up is told by nobody
-
-    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        task = self._loop.create_task(work, name=f"taskq: {what}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _nacked(label: str) -> BrokerBlocked:
-    return BrokerBlocked(
-        f"{label} refused the message; nothing was stored. Its queue is full, or has lost most of its nodes"
-    )
+        lifeline = self._lifeline
+        trouble = None if lifeline.current else lifeline.trouble()
+        publish.fail(late(publish, self._label, blocked=lifeline.blocked, trouble=trouble))

@@ -1,22 +1,29 @@
 """What arrives, as a message and how often it came back.
 
+Where it was published is put into its headers, unless that is the default exchange, or the ladder, on its way to the
+queue that it was published for; copies keep these headers.
+
 A quorum queue counts by itself, in ``x-delivery-count``. A classic one only says that a message came back: there the
 consumer counts, in a header of a copy that it publishes before the job is run. Neither is part of the message.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from taskq.broker.amqp.delays import NOT_BEFORE
 from taskq.broker.amqp.plane.events import Delivered, Got
 from taskq.broker.amqp.plane.faults import ProtocolViolation
 from taskq.broker.amqp.plane.properties import decode_content
+from taskq.wire.headers import EXCHANGE, KEY, for_copy
+from taskq.wire.ids import new_message_id
 from taskq.wire.message import Message
 
 REDELIVERIES = "taskq-redeliveries"
 _COUNT = "x-delivery-count"
 _OURS = (_COUNT, "x-acquired-count", REDELIVERIES, NOT_BEFORE)
+_LADDERS = "taskq.delay."  # of this layout, and of any other
 
 
 class Received(NamedTuple):
@@ -30,14 +37,26 @@ class Received(NamedTuple):
     uncounted: bool
     not_before: float | None
 
+    def copy(self, redeliveries: int) -> Message:
+        """Return another copy of the message, which says how often it came back."""
+        headers = for_copy(self.message.headers)
+        if redeliveries:
+            headers[REDELIVERIES] = redeliveries
+        return replace(self.message, message_id=new_message_id(), headers=headers)
+
 
 def received(event: Delivered | Got) -> Received:
     """Return what arrived. Properties that nobody can read leave a message of the body alone."""
     try:
         message = decode_content(event.content, event.body)
     except ProtocolViolation:
-        return Received(Message(body=event.body, message_id="", content_type=None), 0, False, None)
+        message = Message(body=event.body, message_id="", content_type=None)
+        if event.exchange:
+            _sign(message.headers, event)
+        return Received(message, 0, False, None)
     headers = message.headers
+    if event.exchange:
+        _sign(headers, event)
     if not event.redelivered and REDELIVERIES not in headers and NOT_BEFORE not in headers and _COUNT not in headers:
         return Received(message, 0, False, None)
     assert isinstance(headers, dict)
@@ -51,6 +70,11 @@ def received(event: Delivered | Got) -> Received:
         uncounted=event.redelivered and counted is None,
         not_before=millis / 1000 if isinstance(millis, int) else None,
     )
+
+
+def _sign(headers: Any, event: Delivered | Got) -> None:
+    if EXCHANGE not in headers and not event.exchange.startswith(_LADDERS):
+        headers[EXCHANGE], headers[KEY] = event.exchange, event.key
 
 
 def _number(value: object) -> int | None:

@@ -25,12 +25,36 @@ _NO_VHOST = re.compile(r"vhost (.*) not found")
 _VHOST_CLOSED = re.compile(r"access to vhost '(?P<vhost>.*)' refused for user '(?P<user>.*?)'$")
 
 
+def no_exchange(exchange: str, label: str) -> BrokerError:
+    """Return the error of an exchange that does not exist."""
+    return BrokerError(
+        f"exchange {exchange!r} does not exist on {label}; start the program that declares it, or declare it here"
+    )
+
+
+def missing_exchange(text: str) -> str | None:
+    """Return the name of the exchange whose absence closed a channel."""
+    found = _NO_EXCHANGE.match(text)
+    return found and found[1]
+
+
+def is_missing(text: str) -> bool:
+    """Whether the text is about a queue or an exchange that does not exist.
+
+    Not so when a queue is there, and its node is not: that is a 404, too.
+    """
+    return bool(_NO_QUEUE.match(text) or _NO_EXCHANGE.match(text))
+
+
 def refused_channel(text: str, label: str, permission: str = "") -> BrokerError | None:
-    """Return the error behind a closed channel; ``None`` when the text is no refusal."""
+    """Return the error behind a closed channel; ``None`` when the text is no refusal.
+
+    ``permission``: the one that was needed, for RabbitMQ up to 3.11, which does not say; ``bind`` needs two.
+    """
     if found := _NO_QUEUE.match(text):
         return Unroutable(found[1])
     if found := _NO_EXCHANGE.match(text):
-        return BrokerError(f"exchange {found[1]!r} does not exist on {label}; start the program that declares it")
+        return no_exchange(found[1], label)
     if text.startswith("NOT_FOUND"):  # a queue that is there, on a node that is not
         return BrokerUnreachable(f"{label}: {text}; bring the nodes of its cluster back")
     if found := _QUEUE.search(text):
@@ -84,6 +108,8 @@ def _no_permission(text: str, label: str, permission: str) -> BrokerError:
         return AccessRefused(f"{label}: {text}")
     # Whoever uses the default exchange can only want to publish to it, or to dead-letter.
     implied = "write" if found["name"] == "amq.default" else permission
+    if permission == "bind":
+        implied = {"queue": "write", "exchange": "read"}.get(found["kind"], "")
     which = found["permission"] or implied
     return AccessRefused(
         f"{label}: the user {found['user']!r} lacks the {f'{which!r} ' if which else ''}permission for "

@@ -1,16 +1,16 @@
 """What a program needs on RabbitMQ, as data: exchanges, queues and bindings. Pure; ``declaring`` makes them exist.
 
-Every exchange is durable. The arguments of a work queue follow from its declaration alone, never from a retry
-policy, so that a new version of a program meets no mismatch. ``docs/reference/topology.md`` has the whole list.
+The arguments of a work queue follow from its declaration alone, never from a retry policy, so that a new version of a
+program meets no mismatch. ``docs/reference/topology.md`` has the whole list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from taskq.broker.names import dead_queue
+from taskq.tasks.exchanges import Binding, ExchangeDefinition, ExchangeKind, TemporaryQueue
 from taskq.tasks.queues import Queue
 
 Argument = str | int | float | bool
@@ -36,21 +36,26 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSpec:
-    """A durable exchange."""
+    """An exchange. ``durable``: it outlives the broker's restart."""
 
     name: str
-    kind: Literal["direct", "fanout", "topic", "headers"]
+    kind: ExchangeKind
     arguments: Arguments = field(default_factory=dict[str, Argument])
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """What an exchange (``source``) passes on to a queue, or to another exchange. ``key`` is the binding key."""
+class BindingSpec:
+    """What an exchange (``source``) passes on to a queue, or to another exchange. ``key`` is the binding key.
+
+    ``arguments`` are the header values that a headers exchange looks for, and ``x-match``, how.
+    """
 
     source: str
     destination: str
     key: str = ""
     to_exchange: bool = False
+    arguments: Arguments = field(default_factory=dict[str, Argument], hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,31 @@ class Topology:
 
     exchanges: tuple[ExchangeSpec, ...] = ()
     queues: tuple[QueueSpec, ...] = ()
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[BindingSpec, ...] = ()
 
     def __add__(self, other: Topology) -> Topology:
         return Topology(self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings)
+
+
+def exchange_spec(exchange: ExchangeDefinition) -> ExchangeSpec:
+    """Return an exchange of the program's as RabbitMQ takes it."""
+    return ExchangeSpec(exchange.name, exchange.kind, exchange.arguments, exchange.durable)
+
+
+def binding_spec(binding: Binding) -> BindingSpec:
+    """Return a binding of the program's as RabbitMQ takes it."""
+    arguments: Arguments = {**binding.headers, "x-match": binding.match} if binding.headers else {}
+    return BindingSpec(binding.exchange, binding.queue, binding.key, arguments=arguments)
+
+
+def temporary_queue(queue: TemporaryQueue) -> QueueSpec:
+    """Return a queue that goes with its connection. It is classic: quorum queues belong to no connection."""
+    arguments: Arguments = {
+        "x-queue-type": "classic",
+        "x-max-length": queue.limit,
+        "x-overflow": queue.overflow,
+    }
+    return QueueSpec(queue.name, durable=False, exclusive=True, arguments=arguments)
 
 
 def queue_specs(queue: Queue) -> tuple[QueueSpec, ...]:
@@ -99,6 +125,8 @@ def reply_queue(name: str) -> QueueSpec:
 
 
 def _work_queue(queue: Queue) -> QueueSpec:
+    if queue.arguments is not None:
+        return QueueSpec(queue.name, durable=queue.durable, arguments=queue.arguments)
     dead_letters: Arguments = {
         # The type is always said: a virtual host may have a default of its own.
         "x-queue-type": queue.type,
@@ -114,4 +142,4 @@ def _work_queue(queue: Queue) -> QueueSpec:
         }
     else:
         own = {"x-max-priority": queue.max_priority} if queue.max_priority else {}
-    return QueueSpec(queue.name, arguments={**dead_letters, **own})
+    return QueueSpec(queue.name, durable=queue.durable, arguments={**dead_letters, **own})

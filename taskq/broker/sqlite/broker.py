@@ -14,7 +14,7 @@ from typing import Self
 
 from taskq.broker.protocol import Delivery, Outgoing
 from taskq.broker.sqlite.consumer import SqliteConsumer
-from taskq.broker.sqlite.declaring import Declare
+from taskq.broker.sqlite.declaring import Declare, Unbind
 from taskq.broker.sqlite.inbox import SqliteInbox
 from taskq.broker.sqlite.inspector import SqliteInspector
 from taskq.broker.sqlite.location import read_location
@@ -28,6 +28,7 @@ from taskq.broker.sqlite.subscription import Subscription
 from taskq.clock import Clock
 from taskq.errors import BrokerError, UsageError
 from taskq.lifecycle import Event
+from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
@@ -98,11 +99,22 @@ class SqliteBroker:
             self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
 
-    async def declare(self, queues: Iterable[Queue]) -> None:
-        """Make these queues and their dead-letter queues exist; see the protocol."""
+    async def declare(
+        self,
+        queues: Iterable[Queue],
+        *,
+        exchanges: Iterable[ExchangeDefinition] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Make these queues, their dead-letter queues, exchanges and bindings exist, or nothing; see the protocol."""
         session = self._open()
-        if wanted := list(queues):
-            await session.submitter.submit(Declare(wanted), timeout_s=_TIMEOUT_S)
+        declare = Declare(list(queues), list(exchanges), list(bindings))
+        if not declare.is_empty:
+            await session.submitter.submit(declare, timeout_s=_TIMEOUT_S)
+
+    async def unbind(self, binding: Binding) -> None:
+        """Make a binding not exist; see the protocol."""
+        await self._open().submitter.submit(Unbind(binding), timeout_s=_TIMEOUT_S)
 
     def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
         """Start to publish; see the protocol. A publish whose wait is cancelled is withdrawn if it has not begun."""
@@ -112,14 +124,13 @@ class SqliteBroker:
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> SqliteConsumer:
         """Open a consumer; see the protocol."""
-        session = self._open()
-        if prefetch < 1:
-            raise UsageError(f"prefetch must be at least 1, not {prefetch}")
-        consumer = SqliteConsumer(session, queue, prefetch, deliver)
-        await self._subscribe(session, consumer.subscription)
-        session.consumers.add(consumer)
-        consumer.poke()
-        return consumer
+        return await self._consume(queue, prefetch, deliver)
+
+    async def subscribe(
+        self, queue: TemporaryQueue, *, prefetch: int, deliver: Callable[[Delivery], None]
+    ) -> SqliteConsumer:
+        """Make a temporary queue and consume it; see the protocol. A burst counts against its limit as a whole."""
+        return await self._consume(queue, prefetch, deliver)
 
     async def open_inbox(self, receive: Callable[[Message], None]) -> SqliteInbox:
         """Open a reply queue of this process; see the protocol."""
@@ -132,7 +143,19 @@ class SqliteBroker:
     @property
     def inspector(self) -> SqliteInspector:
         """Looks at queues."""
-        return SqliteInspector(self._open())
+        return SqliteInspector(self._open(), self.label)
+
+    async def _consume(
+        self, queue: str | TemporaryQueue, prefetch: int, deliver: Callable[[Delivery], None]
+    ) -> SqliteConsumer:
+        session = self._open()
+        if prefetch < 1:
+            raise UsageError(f"prefetch must be at least 1, not {prefetch}")
+        consumer = SqliteConsumer(session, queue, prefetch, deliver)
+        await self._subscribe(session, consumer.subscription)
+        session.consumers.add(consumer)
+        consumer.poke()
+        return consumer
 
     async def _subscribe(self, session: Session, subscription: Subscription) -> None:
         try:

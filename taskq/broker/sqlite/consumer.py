@@ -21,14 +21,18 @@ from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
+from taskq.lifecycle import SubscriptionGap
+from taskq.tasks.exchanges import TemporaryQueue
 
 _CLOSE_S = 2.0  # how long closing waits for a database that others have locked
 
 
 class SqliteConsumer:
-    """Implements :class:`taskq.broker.protocol.Consumer`."""
+    """Implements :class:`taskq.broker.protocol.Consumer`. A temporary queue comes and goes with it."""
 
-    def __init__(self, session: Session, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self, session: Session, queue: str | TemporaryQueue, prefetch: int, deliver: Callable[[Delivery], None]
+    ) -> None:
         self._session = session
         self._deliver = deliver
         self._held = 0
@@ -40,7 +44,10 @@ class SqliteConsumer:
         self._closing: asyncio.Task[None] | None = None
         self._close_until = 0.0
         self._timer = DueTimer(session.clock, self.poke)
-        self.subscription = Subscription(queue, prefetch, asyncio.get_running_loop(), self.poke)
+        temporary = queue if isinstance(queue, TemporaryQueue) else None
+        name = queue if isinstance(queue, str) else queue.name
+        loop = asyncio.get_running_loop()
+        self.subscription = Subscription(name, prefetch, loop, self.poke, temporary, self._missed)
 
     def poke(self) -> None:
         """Look at the queue, if there is a free slot."""
@@ -66,6 +73,11 @@ class SqliteConsumer:
                 await asyncio.shield(self._closing)
         except TimeoutError:
             pass
+
+    def _missed(self, missing_s: float) -> None:
+        temporary, emit = self.subscription.temporary, self._session.emit
+        if temporary is not None and emit is not None:
+            emit(SubscriptionGap(subscription=temporary.label, missing_s=missing_s))
 
     async def _close(self) -> None:
         await self.stop()

@@ -1,8 +1,10 @@
 """Opening a database: its pragmas, its schema, and the check that it is ours. It never changes a file of another
-application or of a newer taskq.
+application or of a newer taskq; one of an older taskq is brought up to date.
 
-The schema is made in one transaction before the file is switched to WAL, so that there is never a file with half a
-schema. Several processes may open a new file at once: the first makes it, the others find it made.
+The schema is made or changed in one transaction, for a new file before it is switched to WAL, so that there is never a
+file with half a schema. Several processes may open a file at once: the first does it, the others find it done. A
+process of the older taskq that still has the file open goes on: what is new is in tables and columns that it does not
+name.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from taskq.broker.sqlite.location import Location
 from taskq.errors import AccessRefused, BrokerUnreachable
 
 APPLICATION_ID = 0x7461736B  # "task"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_SCRIPTS = {0: "schema.sql", 1: "schema_1_to_2.sql"}  # by the version that the file has; 0 is an empty one
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables, RETURNING
 _PAUSE_S = 0.01
 _STATEMENTS = 256  # prepared statements that a connection keeps
@@ -71,7 +74,7 @@ def _check_before_writing(uri: str, label: str) -> None:
     """Look at the file through a connection that cannot write, since closing one that can may already change it."""
     db = _connect(f"{uri}?mode=ro", 1.0)
     try:
-        _was_ours(db, label)
+        _version_now(db, label)
     except sqlite3.OperationalError:
         pass  # a read-only connection cannot finish what a crash left behind; the check is made again later
     finally:
@@ -91,8 +94,8 @@ def _connect(name: str, timeout_s: float) -> sqlite3.Connection:
 
 def _prepared(db: sqlite3.Connection, label: str, timeout_s: float) -> sqlite3.Connection:
     try:
-        if not _was_ours(db, label):
-            _create(db, label)
+        if _version_now(db, label) < SCHEMA_VERSION:
+            _bring_up(db, label)
         _switch_to_wal(db, timeout_s)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
@@ -117,22 +120,22 @@ def _switch_to_wal(db: sqlite3.Connection, timeout_s: float) -> None:
             time.sleep(_PAUSE_S)
 
 
-def _was_ours(db: sqlite3.Connection, label: str) -> bool:
-    """Ask :func:`_is_ours` at one moment, since another process may be making the file."""
+def _version_now(db: sqlite3.Connection, label: str) -> int:
+    """Ask :func:`_version` at one moment, since another process may be making the file."""
     db.execute("BEGIN")
     try:
-        return _is_ours(db, label)
+        return _version(db, label)
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
 
 
-def _is_ours(db: sqlite3.Connection, label: str) -> bool:
-    """Say whether the database is ours already; ``False`` is an empty one. Raises for any other."""
+def _version(db: sqlite3.Connection, label: str) -> int:
+    """Return which version of our schema the database has; 0 is an empty one. Raises for one that is not ours."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if application == APPLICATION_ID and version == SCHEMA_VERSION:
-        return True
+    if application == APPLICATION_ID and 1 <= version <= SCHEMA_VERSION:
+        return int(version)
     if application == APPLICATION_ID:
         raise BrokerUnreachable(
             f"{label} has schema version {version}, this taskq knows {SCHEMA_VERSION}; upgrade taskq here, or use "
@@ -141,14 +144,17 @@ def _is_ours(db: sqlite3.Connection, label: str) -> bool:
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application or version or tables:
         raise BrokerUnreachable(f"{label} belongs to another application; use another file. It was not changed")
-    return False
+    return 0
 
 
-def _create(db: sqlite3.Connection, label: str) -> None:
+def _bring_up(db: sqlite3.Connection, label: str) -> None:
+    """Make the schema, or change that of an older version. Foreign keys are off until then."""
+    db.execute("PRAGMA foreign_keys = OFF")
     db.execute("BEGIN EXCLUSIVE")
     try:
-        if not _is_ours(db, label):  # another process may have been faster
-            for statement in _statements(files("taskq.broker.sqlite").joinpath("schema.sql").read_text("utf-8")):
+        version = _version(db, label)
+        if version < SCHEMA_VERSION:  # another process may have been faster
+            for statement in _statements(files("taskq.broker.sqlite").joinpath(_SCRIPTS[version]).read_text("utf-8")):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

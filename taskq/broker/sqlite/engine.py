@@ -152,7 +152,7 @@ class Engine:
             try:
                 db.execute("BEGIN")
                 try:
-                    call = _resolving(operation, operation.run(Batch(db)))
+                    call = _resolving(operation, operation.run(Batch(db, self.location.label)))
                 finally:
                     db.execute("ROLLBACK")
             except TaskqError as error:
@@ -191,7 +191,7 @@ class Engine:
 
     def _transact(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
         """Run a batch in the open transaction and tell the results. On an error it is rolled back."""
-        batch = Batch(db)
+        batch = Batch(db, self.location.label)
         told: list[Call] = []
         stored: list[tuple[AnyOperation, Any]] = []
         try:

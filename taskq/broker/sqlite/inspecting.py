@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from taskq.broker.protocol import QueueState
+import json
+
+from taskq.broker.protocol import ExchangeState, QueueState
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.claiming import ROUNDING_S
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.packing import PackedMessage
 from taskq.clock import Clock
 from taskq.errors import Unroutable
+from taskq.tasks.exchanges import Binding
 
 # One count for each index, so that none of them reads a message.
 _STATES = """
@@ -34,6 +37,12 @@ SELECT m.id, m.properties, m.body FROM message m JOIN (
   ORDER BY id LIMIT ?5
 ) USING (id) ORDER BY id
 """
+_EXCHANGES = "SELECT name, kind, durable FROM exchange ORDER BY name"
+_BINDINGS = """
+SELECT e.name, q.name, b.key, b.headers, b.match
+FROM binding b JOIN exchange e ON e.id = b.exchange JOIN queue q ON q.id = b.queue
+ORDER BY e.name, q.name, b.key, b.headers
+"""
 _REMOVE = "DELETE FROM message WHERE id = ? AND claim IS NULL"
 
 PageRow = tuple[int, str, bytes]
@@ -57,6 +66,35 @@ class States(Operation[list[QueueState]]):
         return [
             QueueState(name, ready + due, unsettled.get(queue, 0), delayed, consumers)
             for name, ready, due, delayed, consumers, queue in batch.db.execute(_STATES, (_due(self._clock),))
+        ]
+
+
+class Exchanges(Operation[list[ExchangeState]]):
+    """Read which exchanges there are."""
+
+    looks = True
+
+    @property
+    def what(self) -> str:
+        return "a look at the exchanges"
+
+    def run(self, batch: Batch) -> list[ExchangeState]:
+        return [ExchangeState(name, kind, bool(durable)) for name, kind, durable in batch.db.execute(_EXCHANGES)]
+
+
+class Bindings(Operation[list[Binding]]):
+    """Read which bindings there are."""
+
+    looks = True
+
+    @property
+    def what(self) -> str:
+        return "a look at the bindings"
+
+    def run(self, batch: Batch) -> list[Binding]:
+        return [
+            Binding(exchange=exchange, queue=queue, key=key, headers=json.loads(headers), match=match)
+            for exchange, queue, key, headers, match in batch.db.execute(_BINDINGS)
         ]
 
 

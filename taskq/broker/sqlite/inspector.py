@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from taskq.broker.protocol import Outgoing, QueueState
-from taskq.broker.sqlite.inspecting import LastId, Page, PageRow, Rework, States
+from taskq.broker.protocol import ExchangeState, Listing, Outgoing, QueueState
+from taskq.broker.sqlite.inspecting import Bindings, Exchanges, LastId, Page, PageRow, Rework, States
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.packing import pack, unpack
 from taskq.broker.sqlite.session import Session
+from taskq.tasks.exchanges import Binding
 from taskq.wire.message import Message
 
 _PAGE = 100
@@ -22,12 +23,25 @@ R = TypeVar("R")
 class SqliteInspector:
     """Implements :class:`taskq.broker.protocol.Inspector`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, label: str) -> None:
         self._session = session
+        self._source = f"the tables of {label}"
 
     async def queues(self, names: Iterable[str] = ()) -> list[QueueState]:
         """Return every work and dead-letter queue, sorted by name."""
         return await self._submit(States(self._session.clock))
+
+    async def list_queues(self, names: Iterable[str] = ()) -> Listing[QueueState]:
+        """Return every work and dead-letter queue, sorted by name."""
+        return Listing(await self.queues(), self._source)
+
+    async def list_exchanges(self, names: Iterable[str] = ()) -> Listing[ExchangeState]:
+        """Return every exchange, sorted by name."""
+        return Listing(await self._submit(Exchanges()), self._source)
+
+    async def list_bindings(self) -> Listing[Binding]:
+        """Return every binding, sorted."""
+        return Listing(await self._submit(Bindings()), self._source)
 
     async def browse(self, queue: str, *, limit: int) -> list[Message]:
         """Return up to ``limit`` messages that are ready, the oldest first."""

@@ -2,7 +2,8 @@
 
 Theory of operation. A process lives while its row is there. Every transaction looks first whether it is: when it is
 not, this process was taken for dead (it was stopped for longer than its lease). Its claims are somebody else's by
-now, so its deliveries settle to nothing; it makes a new row and goes on with the same subscriptions and inboxes.
+now, so its deliveries settle to nothing; it makes a new row and goes on with the same subscriptions and inboxes. Its
+temporary queues are made again, and whoever has one is told for how long, at most, it was missing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.loopcalls import Call, call_on
@@ -41,11 +43,12 @@ class Wake:
 
     subscriptions: list[Subscription]
     ports: list[tuple[int, int]]
+    gaps: list[Call]
     wakeups: WakeupSocket | None
 
     def pokes(self) -> list[Call]:
-        """Return the calls for consumers of this process."""
-        return [(subscription.loop, subscription.poke) for subscription in self.subscriptions]
+        """Return the calls for consumers of this process; those about what they missed come first."""
+        return self.gaps + [(subscription.loop, subscription.poke) for subscription in self.subscriptions]
 
     def notify(self) -> None:
         """Tell the other processes."""
@@ -67,6 +70,8 @@ class Membership:
         self._sweep_s = min(SWEEP_S, lease_s / 6)
         self._next_sweep = self._next_poll = 0.0
         self._renew_at = 0.0
+        self._seen_at = 0.0  # when our row was last there
+        self._gaps: list[Call] = []
         self._sweeper = Sweeper(me, lease_s * (1 - _FIRST_LOOK))
         self._left = False
         self._sweep_now = False
@@ -95,11 +100,13 @@ class Membership:
     def enter(self, batch: Batch) -> None:
         """Make sure of our row and lease, and remove those whom the last sweep found dead."""
         now = self._clock.monotonic()
+        self._gaps = []
         row = batch.db.execute(_LEASE, (self.row,)).fetchone()
         if row is None:
             self._register(batch, now)
         else:
             self._stored_row = self.row
+            self._seen_at = now
             # From what is stored, and not from what this transaction is about to store: it may be rolled back.
             self._renew_at = row[0] - self._lease_s * _RENEW_BEFORE
             if now >= self._renew_at:
@@ -122,7 +129,7 @@ class Membership:
             if self.wakeups is not None:
                 found = batch.db.execute(_TO_NOTIFY, (queue, self.row))
                 ports += [(port, queue) for (port,) in found]
-        return Wake(subscriptions, ports, self.wakeups)
+        return Wake(subscriptions, ports, self._gaps, self.wakeups)
 
     def deregister(self, batch: Batch) -> None:
         """Remove our row and what is still ours."""
@@ -172,6 +179,8 @@ class Membership:
         subscriptions = [subscription for of_queue in self._subscriptions.values() for subscription in of_queue]
         for subscription in subscriptions:
             subscription.insert(batch, self.row)
+            if subscription.temporary is not None and subscription.missed is not None:
+                self._gaps.append((subscription.loop, partial(subscription.missed, now - self._seen_at)))
         self._subscriptions = {}  # the queue of an inbox is another one now
         for subscription in subscriptions:
             self.add(subscription)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from taskq.broker.protocol import Outgoing
 from taskq.errors import UsageError
+from taskq.wire.headers import EXCHANGE, KEY
 from taskq.wire.message import PROPERTIES, Message
 
 _write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -15,7 +16,10 @@ _write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 @dataclass(slots=True, eq=False)
 class PackedMessage:
-    """An outgoing message, ready to be written. ``ready_at`` is ``None`` for at once."""
+    """An outgoing message, ready to be written. ``ready_at`` is ``None`` for at once.
+
+    ``outgoing`` has the headers that it is written with.
+    """
 
     queue: str
     mandatory: bool
@@ -28,6 +32,8 @@ class PackedMessage:
 
 def pack(outgoing: Outgoing, now: float) -> PackedMessage:
     """Return the row of a message. Raises :class:`UsageError` for headers that are no JSON."""
+    if outgoing.exchange:
+        outgoing = _stamped(outgoing)
     message = outgoing.message
     not_before = outgoing.not_before
     return PackedMessage(
@@ -46,6 +52,14 @@ def unpack(properties: str, body: bytes) -> Message:
     fields: dict[str, Any] = json.loads(properties)
     fields.setdefault("content_type", None)
     return Message(body=body, **fields)
+
+
+def _stamped(outgoing: Outgoing) -> Outgoing:
+    """Return it with where it is published in the headers; one that says where it came from goes on saying it."""
+    if outgoing.not_before is not None:
+        raise UsageError(f"exchange {outgoing.exchange!r}: a message for an exchange cannot be delayed")
+    headers = {EXCHANGE: outgoing.exchange, KEY: outgoing.queue, **outgoing.message.headers}
+    return replace(outgoing, message=replace(outgoing.message, headers=headers))
 
 
 def _properties(message: Message) -> str:

@@ -20,6 +20,8 @@ class Publish(Operation[None]):
 
     @property
     def what(self) -> str:
+        if exchange := self._packed.outgoing.exchange:
+            return f"a publish to exchange {exchange!r}"
         return f"a publish to queue {self._packed.queue!r}"
 
     def run(self, batch: Batch) -> None:

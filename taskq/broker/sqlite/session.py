@@ -32,8 +32,10 @@ class Session:
     dropped_replies: int = 0
 
     def count_dropped(self, dropped: Iterable[Outgoing]) -> None:
-        """Take note of replies that no queue took."""
+        """Take note of replies that no queue took. What an exchange passes to nobody is none."""
         for outgoing in dropped:
+            if outgoing.exchange:
+                continue
             self.dropped_replies += 1
             if self.emit is not None:
                 correlation_id = outgoing.message.correlation_id

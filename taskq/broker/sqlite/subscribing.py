@@ -6,11 +6,10 @@ from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.subscription import Subscription
-from taskq.errors import Unroutable
 
 
 class Subscribe(Operation[None]):
-    """Open a subscription. Raises :class:`Unroutable` when its queue does not exist."""
+    """Open a subscription. Raises :class:`Unroutable` when its queue does not exist, and what its check raises."""
 
     @property
     def what(self) -> str:
@@ -21,8 +20,8 @@ class Subscribe(Operation[None]):
         self._subscription = subscription
 
     def run(self, batch: Batch) -> None:
-        if not self._subscription.insert(batch, self._membership.row):
-            raise Unroutable(self._subscription.name)
+        self._subscription.check(batch)
+        self._subscription.insert(batch, self._membership.row)
 
     def committed(self, result: None) -> None:
         self._membership.add(self._subscription)

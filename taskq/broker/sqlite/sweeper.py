@@ -18,7 +18,7 @@ from taskq.broker.sqlite.subscription import drop_queue
 
 _OTHERS = "SELECT id, lease_until, pid, start_time, boot_id, pid_namespace FROM process WHERE id != ?"
 _CONSUMERS = "SELECT id FROM consumer WHERE process = ?"
-_REPLY_QUEUES = "SELECT id FROM queue WHERE owner = ?"
+_OWN_QUEUES = "SELECT id FROM queue WHERE owner = ?"
 _REMOVE = "DELETE FROM process WHERE id = ?"
 _LONGEST_LEASE_S = 600.0
 
@@ -62,10 +62,10 @@ def _is_over(lease_until: float, now: float) -> bool:
 
 
 def remove_process(batch: Batch, process: int) -> None:
-    """Give back what a process held, and remove its consumers, its reply queues and its row."""
+    """Give back what a process held, and remove its consumers, its own queues and its row."""
     batch.write()
     for (consumer,) in batch.db.execute(_CONSUMERS, (process,)).fetchall():
         release(batch, consumer)
-    for (queue,) in batch.db.execute(_REPLY_QUEUES, (process,)).fetchall():
+    for (queue,) in batch.db.execute(_OWN_QUEUES, (process,)).fetchall():
         drop_queue(batch, queue)
     batch.db.execute(_REMOVE, (process,))

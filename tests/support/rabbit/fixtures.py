@@ -25,7 +25,7 @@ def shared_rabbit(request: pytest.FixtureRequest) -> Iterator[SharedRabbit]:
     broker = rabbit.shared(request.param)
     position = broker.log_position()
     yield broker
-    _fail_on(broker.problems_since(position), request.node)
+    fail_on(broker.problems_since(position), request.node)
 
 
 @pytest.fixture
@@ -46,7 +46,17 @@ def own_node(request: pytest.FixtureRequest) -> Iterator[RabbitNode]:
         yield node
 
 
-def _fail_on(problems: list[str], node: pytest.Item) -> None:
+@pytest.fixture(params=rabbit.versions(), ids=rabbit.label)
+def managed_node(request: pytest.FixtureRequest) -> RabbitNode:
+    """A running node with the management plugin, which tests share: each makes virtual hosts of its own.
+
+    Its log is not looked at.
+    """
+    return rabbit.managed_node(request.param)
+
+
+def fail_on(problems: list[str], node: pytest.Item) -> None:
+    """Fail for what the broker's log tells, unless the test says that it provokes it."""
     allowed = [pattern for mark in node.iter_markers("broker_problems") for pattern in mark.args or ("",)]
     left = [problem for problem in problems if not any(re.search(pattern, problem) for pattern in allowed)]
     if left:

@@ -30,6 +30,11 @@ class RabbitNode(NodeProcess):
         """Return the URL of a virtual host."""
         return f"amqp://guest:guest@{self.host}/{vhost}"
 
+    @property
+    def management_url(self) -> str:
+        """Where its management API is, when it has the plugin."""
+        return f"http://127.0.0.1:{self.management_port}"
+
     def eval(self, expression: str) -> str:
         """Have it evaluate Erlang expressions, and return the value of the last as Erlang writes it.
 
@@ -49,9 +54,9 @@ class RabbitNode(NodeProcess):
         assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def new_vhost(self) -> str:
+    def new_vhost(self, prefix: str = "test-") -> str:
         """Make a virtual host that `guest` may use, and return its name."""
-        name = f"test-{uuid.uuid4().hex[:12]}"
+        name = f"{prefix}{uuid.uuid4().hex[:12]}"
         self._add_vhost(name)
         return name
 
@@ -63,6 +68,10 @@ class RabbitNode(NodeProcess):
         """Add a user without any permission."""
         arguments = ", ".join(map(_binary, (name, password)))
         self.eval(f"ok = rabbit_auth_backend_internal:add_user({arguments}, {_BY})")
+
+    def tag_user(self, name: str, tag: str) -> None:
+        """Give a user its only tag, as ``management``."""
+        self.eval(f"ok = rabbit_auth_backend_internal:set_tags({_binary(name)}, [{tag}], {_BY})")
 
     def delete_user(self, name: str) -> None:
         """Delete a user; its connections stay open."""
@@ -100,11 +109,14 @@ class RabbitNode(NodeProcess):
         self.eval("ok = mnesia:sync_log(), [ok = dets:sync(Table) || Table <- dets:all()]")
 
     def empty(self) -> None:
-        """Have it as it was at first: going on, without alarms, and with nothing but an empty virtual host `/`."""
+        """Have it as it was at first: without alarms, and with nothing but `guest` and an empty virtual host `/`."""
         self.resume()
         self.alarm_disk(False)
         self.alarm_memory(False)
         self.eval(f"[rabbit_vhost:delete(Name, {_BY}) || Name <- rabbit_vhost:list_names()]")
+        users = "[proplists:get_value(user, User) || User <- rabbit_auth_backend_internal:list_users()]"
+        guest = _binary("guest")
+        self.eval(f"[rabbit_auth_backend_internal:delete_user(Name, {_BY}) || Name <- {users}, Name =/= {guest}]")
         self._add_vhost("/")
 
     def log_position(self) -> int:

@@ -30,14 +30,24 @@ def own_node(version: str = SYSTEM) -> Iterator[RabbitNode]:
             node.close()
 
 
-def started(version: str) -> RabbitNode:
+def managed_node(version: str = SYSTEM) -> RabbitNode:
+    """Return the node of that version that has the management plugin, which tests share by virtual hosts."""
+    if version not in _MANAGED:
+        _MANAGED[version] = started(version, management=True)
+    return _MANAGED[version]
+
+
+_MANAGED: dict[str, RabbitNode] = {}
+
+
+def started(version: str, *, management: bool = False) -> RabbitNode:
     """Return a new node that runs, and ends with this process at the latest.
 
     A version that has not come up once is not tried again: no test needs to wait for that as long as the first.
     """
     if version in _DOWN:
         raise AssertionError(_DOWN[version])
-    node, owner = RabbitNode(version), os.getpid()
+    node, owner = RabbitNode(version, management=management), os.getpid()
 
     def end() -> None:
         if os.getpid() == owner:  # not when a forked child ends

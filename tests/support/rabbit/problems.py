@@ -14,7 +14,7 @@ _ABOUT_CLIENTS = re.compile(
     r"|handshake_timeout|missed heartbeats",
     re.IGNORECASE,
 )
-_GONE = "client unexpectedly closed TCP connection"
+_GONE = ("client unexpectedly closed TCP connection", "{inet_error,closed}")
 
 
 def problems(log: str) -> list[str]:
@@ -24,7 +24,7 @@ def problems(log: str) -> list[str]:
 
 def _is_problem(level: str, text: str) -> bool:
     if level == "warning":
-        return "closing AMQP connection" in text and _GONE not in text
+        return "closing AMQP connection" in text and not any(gone in text for gone in _GONE)
     return level in _SEVERE and _ABOUT_CLIENTS.search(text) is not None
 
 

@@ -35,15 +35,22 @@ vm_memory_calculation_strategy = allocated
 vm_memory_high_watermark.absolute = 2GB
 disk_free_limit.absolute = 1MB
 """
+_MANAGEMENT = """\
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {port}
+collect_statistics_interval = 1000
+"""
 
 
 class NodeProcess:
     """A node that can be started, stopped, killed and paused, and started again in its folder, on its port.
 
-    ``version``: ``system``, or the folder of a chroot. Nothing runs before :meth:`start`. All methods block.
+    ``version``: ``system``, or the folder of a chroot. ``management``: with the management plugin, which makes it slow
+    to stop. Nothing runs before :meth:`start`. All methods block.
     """
 
-    def __init__(self, version: str = SYSTEM) -> None:
+    def __init__(self, version: str = SYSTEM, *, management: bool = False) -> None:
+        self._management = management
         self._installation = Installation.find(version)
         self.name = f"taskq-{uuid.uuid4().hex[:12]}@127.0.0.1"  # no host name, and so nothing to look up
         self._folder: Path | None = None
@@ -78,7 +85,8 @@ class NodeProcess:
             )
             for name in ("home", "mnesia", "log"):
                 (self._folder / name).mkdir()
-            (self._folder / "enabled_plugins").write_text("[].\n")
+            plugins = "rabbitmq_management" if self._management else ""
+            (self._folder / "enabled_plugins").write_text(f"[{plugins}].\n")
             (self._folder / "advanced.config").write_text("[].\n")
         return self._folder
 
@@ -169,11 +177,12 @@ class NodeProcess:
         )
 
     def _choose_ports(self) -> None:
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.port, self.management_port, self._dist_port, self._epmd_port = free_ports(4)
 
     def _launch(self) -> None:
         folder = self.folder
-        (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port))
+        management = _MANAGEMENT.format(port=self.management_port) if self._management else ""
+        (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port) + management)
         self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
         with (folder / "log" / "console").open("wb") as output:
             self._server = self._group(self._installation.command("rabbitmq-server"), output.fileno())

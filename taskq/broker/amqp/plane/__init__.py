@@ -1,6 +1,6 @@
-"""The hot channels of a connection, below aio-pika: publishes, confirms, deliveries and acks, and nothing else.
+"""The channels of a connection, below aio-pika.
 
-Theory of operation. aio-pika owns the connection: TLS, authentication, heartbeats, declaring, closing. It reads from
+Theory of operation. aio-pika owns the connection: TLS, authentication, heartbeats, closing. It reads from
 a byte stream, and that stream is split before it gets there: frames of channels that are ours are parsed here, in bulk
 as they arrive; all others are passed on untouched. Both sides write whole frames into the same transport, from the
 loop's thread, so that they never mix.

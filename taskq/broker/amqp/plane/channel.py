@@ -33,6 +33,7 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
 _METHOD = Struct(">HH")
 _TAG = Struct(">QB")
+_TAG_EXCHANGE = Struct(">QBB")  # and how long the name of the exchange is
 _GET_OK = Struct(">I")
 _CODE = Struct(">H")
 _DELIVER = b"\x00\x3c\x00\x3c"
@@ -73,8 +74,11 @@ class ChannelState:
         method = payload[:4]
         try:
             if method == _DELIVER:
-                tag, redelivered = _TAG.unpack_from(payload, 5 + payload[4])
+                at = 5 + payload[4]
+                tag, redelivered, named = _TAG_EXCHANGE.unpack_from(payload, at)
                 self._half = partial(Delivered, tag, bool(redelivered & 1))
+                if named:
+                    self._half = partial(self._half, **_published(payload, at + 9))
             elif method == _ACK:
                 tag, multiple = _TAG.unpack_from(payload, 4)
                 self.events.append(Confirmed(tag, bool(multiple & 1), True))
@@ -82,9 +86,11 @@ class ChannelState:
                 tag, bits = _TAG.unpack_from(payload, 4)
                 self.events.append(Confirmed(tag, bool(bits & 1), False))
             elif method == _GOT:
-                tag, redelivered = _TAG.unpack_from(payload, 4)
+                tag, redelivered, named = _TAG_EXCHANGE.unpack_from(payload, 4)
                 (left,) = _GET_OK.unpack_from(payload, len(payload) - 4)
                 self._half = partial(Got, tag, bool(redelivered & 1), left)
+                if named:
+                    self._half = partial(self._half, **_published(payload, 13))
             elif method == _RETURN:
                 (code,) = _CODE.unpack_from(payload, 4)
                 self._half = partial(Returned, code, payload[7 : 7 + payload[6]].decode(errors="replace"))
@@ -129,6 +135,13 @@ class ChannelState:
         assert header is not None
         self._half = self._header = None
         self.events.append(half(header, body))
+
+
+def _published(payload: bytes, at: int) -> dict[str, str]:
+    """Read the names of exchange and routing key, two short strings."""
+    end = at + 1 + payload[at]
+    exchange, key = payload[at + 1 : end], payload[end + 1 : end + 1 + payload[end]]
+    return {"exchange": exchange.decode(errors="replace"), "key": key.decode(errors="replace")}
 
 
 _FRAME = Struct(">BHI")

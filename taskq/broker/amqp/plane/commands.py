@@ -13,7 +13,7 @@ from pamqp import commands
 from pamqp.base import Frame
 
 from taskq.broker.amqp.plane.channel import BODY, HEADER, METHOD
-from taskq.broker.amqp.plane.faults import Unencodable
+from taskq.broker.amqp.plane.faults import HeaderTooLarge
 from taskq.broker.amqp.plane.tables import short_string
 
 _HEAD = Struct(">BHI")
@@ -63,11 +63,11 @@ def publish(
 ) -> bytes:
     """Return a whole publish: method, content header, and as many body frames as ``frame_max`` (bytes) asks for.
 
-    Raises :class:`Unencodable` when the content header does not fit into one frame: it cannot be split.
+    Raises :class:`Unencodable`: a name is too long, or (:class:`HeaderTooLarge`) the content header for one frame.
     """
     largest = frame_max - FRAME_OVERHEAD if frame_max else 1 << 32
     if len(content) > largest:
-        raise Unencodable(f"properties and headers of {len(content):,} bytes; this broker takes {largest:,}")
+        raise HeaderTooLarge(len(content), largest)
     method = _publish_method(number, exchange, key, mandatory)
     head = _HEAD.pack(HEADER, number, len(content))
     size = len(body)

@@ -8,22 +8,29 @@ from pamqp.base import Frame
 
 
 class Delivered(NamedTuple):
-    """A message for the consumer. ``content`` is the payload of its content header."""
+    """A message for the consumer. ``content`` is the payload of its content header.
+
+    ``exchange`` and ``key``: where it was published; both are empty for the default exchange, whose key is the queue.
+    """
 
     tag: int
     redelivered: bool
     content: bytes
     body: bytes
+    exchange: str = ""
+    key: str = ""
 
 
 class Got(NamedTuple):
-    """The answer to a get: a message, and how many are left behind it."""
+    """The answer to a get: a message, and how many are left behind it. The rest is as of a delivery."""
 
     tag: int
     redelivered: bool
     left: int
     content: bytes
     body: bytes
+    exchange: str = ""
+    key: str = ""
 
 
 class Returned(NamedTuple):

@@ -2,14 +2,25 @@
 
 Commands are answered in the order in which they were sent, so their waits form a queue. What is no answer (deliveries,
 confirms, returns, cancels) goes to ``receive`` as it arrives; ``receive`` runs inside the reading of the socket, so it
-neither waits nor raises. Pending acks always leave before a command does: a close cannot overtake them.
+does not wait, and must not raise. Pending acks always leave before a command does: a close cannot overtake them.
+
+When it raises all the same, that is a fault of ours, and told as one. It must not reach the transport, which would end
+the connection, and the next one, which gets the same message. A delivery that could not be taken stays unsettled: it
+holds its slot, nothing is lost, and the others go on. After any other fault, what we know may not be what the broker
+knows: the channel is closed, and the next one of the connection comes after a pause.
+
+Cancelling a wait takes nothing back: the command was sent, and its answer is expected. An open that is cancelled is
+followed by a close, which nobody has to wait for; the number is free when the broker has answered that.
+
+RabbitMQ 3.10 and 4.0 crash a channel, and with it the connection, on a Basic.Cancel that comes before they have
+answered the Basic.Consume. Such a cancel is held back until then, and with it all that comes behind it, acks too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from pamqp import commands
@@ -48,12 +59,27 @@ class HotChannel:
         self._acks = AckLedger()
         self._acks_asked = False
         self._answers: deque[asyncio.Future[_Answer]] = deque()
+        self._consumes = 0  # that were sent and are not answered yet
+        self._held: deque[tuple[Frame | None, bytes]] = deque()
         self._closing = False
 
     async def open(self) -> None:
-        """Open it. Raises :class:`ChannelGone`."""
+        """Open it. Raises :class:`ChannelGone`. When the wait is cancelled, it is closed again."""
+        try:
+            await self._plane.rested()
+        except asyncio.CancelledError:
+            self._free(self.number)
+            raise
         self._plane.add(self)
-        await self.call(commands.Channel.Open())
+        try:
+            await self.call(commands.Channel.Open())
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+
+    def listen(self, receive: Callable[[Event], None]) -> None:
+        """Tell ``receive`` of what arrives from now on."""
+        self._receive = receive
 
     def ask(self, frame: Frame) -> asyncio.Future[_Answer]:
         """Send a command and return its answer to wait for, which may end with :class:`ChannelGone`."""
@@ -62,11 +88,15 @@ class HotChannel:
             answer.set_exception(self.gone or ChannelGone(text="the channel is being closed"))
             answer.exception()  # it may be waited for by nobody
             return answer
+        command = packed.command(self.number, frame)
         self._answers.append(answer)
-        for acks in self.take_acks():
-            self._plane.write(acks)
-        self._plane.write(packed.command(self.number, frame))
+        self._send(frame, command)
         return answer
+
+    def tell(self, frames: Iterable[Frame]) -> None:
+        """Send commands that the broker does not answer (``nowait``). After the end it does nothing."""
+        if not self.over:
+            self._send(None, b"".join(packed.command(self.number, frame) for frame in frames))
 
     @property
     def over(self) -> bool:
@@ -77,11 +107,11 @@ class HotChannel:
         """Send a command and return its answer. Raises :class:`ChannelGone`."""
         return await self.ask(frame)
 
-    def publish(self, exchange: str, key: str, content: bytes, body: bytes) -> None:
-        """Send a publish that must not vanish: what no queue takes comes back."""
+    def publish(self, exchange: str, key: str, content: bytes, body: bytes, *, mandatory: bool = True) -> None:
+        """Send a publish. What no queue takes comes back, or vanishes when it is not ``mandatory``."""
         frame_max = self._plane.frame_max
         self._plane.write(
-            packed.publish(self.number, exchange, key, content, body, mandatory=True, frame_max=frame_max)
+            packed.publish(self.number, exchange, key, content, body, mandatory=mandatory, frame_max=frame_max)
         )
 
     def ack(self, tag: int) -> None:
@@ -96,18 +126,27 @@ class HotChannel:
     def take_acks(self) -> list[bytes]:
         """Return the frames that acknowledge what is finished."""
         self._acks_asked = False
-        if self.over:
+        if self.over or self._held:
             return []
+        return self._ack_frames()
+
+    def _ack_frames(self) -> list[bytes]:
         return [packed.ack(self.number, tag, multiple=multiple) for tag, multiple in self._acks.take()]
 
-    async def close(self) -> None:
-        """Close it in order: acks first, then the handshake. Harmless when it is gone; never raises for that."""
+    def leave(self) -> asyncio.Future[_Answer] | None:
+        """Begin to close it: acks first, then the handshake, which nobody has to wait for. Harmless when it is gone."""
         if self.over:
-            return
+            return None
         answer = self.ask(commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0))
         self._closing = True
-        with suppress(ChannelGone):
-            await answer
+        return answer
+
+    async def close(self) -> None:
+        """Close it in order, and wait for the broker's answer. Harmless when it is gone; never raises for that."""
+        answer = self.leave()
+        if answer is not None:
+            with suppress(ChannelGone):
+                await answer
 
     async def close_within(self, timeout_s: float) -> None:
         """Close it in order, as far as the broker answers in time."""
@@ -116,18 +155,34 @@ class HotChannel:
                 await self.close()
 
     def dispatch(self) -> None:
-        """Hand out what was read."""
+        """Hand out what was read. It never raises."""
         events, self.state.events = self.state.events, []
         receive = self._receive
         for event in events:
-            if type(event) in _TOLD:
-                receive(event)
-            elif isinstance(event, Answered | Got):
-                self._answer(event)
-            elif isinstance(event, Cancelled):
-                self._cancelled(event)
-            elif isinstance(event, Closed):
-                self._closed(event)
+            try:
+                if type(event) in _TOLD:
+                    if self.gone is None:
+                        receive(event)
+                elif isinstance(event, Answered | Got):
+                    self._answer(event)
+                elif isinstance(event, Cancelled):
+                    self._cancelled(event)
+                elif isinstance(event, Closed):
+                    self._closed(event)
+            except Exception as error:
+                if isinstance(event, Delivered):
+                    self._plane.tell("to take a delivery, which stays unsettled", error)
+                else:
+                    self.fail(f"to take in {type(event).__name__}", error)
+
+    def fail(self, what: str, error: Exception) -> None:
+        """End it because of a fault of ours: ``what`` failed."""
+        self._plane.tell(what, error)
+        self._plane.rest()
+        if not self.over:
+            self.ask(commands.Channel.Close(reply_code=541, reply_text="a fault in taskq", class_id=0, method_id=0))
+            self._closing = True
+        self._end(ChannelGone(text=f"taskq failed {what}: {error!r}"))
 
     def lose(self, reason: str) -> None:
         """End it with its connection."""
@@ -136,20 +191,48 @@ class HotChannel:
     def _answer(self, event: Answered | Got) -> None:
         answer: _Answer = event.frame if isinstance(event, Answered) else event
         waiting = self._answers.popleft() if self._answers else None
-        if isinstance(answer, commands.Channel.CloseOk):
+        if isinstance(answer, commands.Basic.ConsumeOk):
+            self._consumes -= 1
+            self._release()
+        elif isinstance(answer, commands.Channel.CloseOk):
             self._forget()
             self._end(ChannelGone(text="the channel was closed"))
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
+    def _send(self, frame: Frame | None, command: bytes) -> None:
+        if self._held or self._has_to_wait(frame):
+            self._held.append((frame, command))
+            return
+        for acks in self.take_acks():
+            self._plane.write(acks)
+        self._write(frame, command)
+
+    def _write(self, frame: Frame | None, command: bytes) -> None:
+        self._consumes += isinstance(frame, commands.Basic.Consume)
+        self._plane.write(command)
+
+    def _has_to_wait(self, frame: Frame | None) -> bool:
+        return self._consumes > 0 and isinstance(frame, commands.Basic.Cancel)
+
+    def _release(self) -> None:
+        """Send what was held back, each cancel with the acks behind it, up to one that has to wait again."""
+        while self._held and not self._has_to_wait(self._held[0][0]):
+            frame, command = self._held.popleft()
+            self._write(frame, command)
+            if isinstance(frame, commands.Basic.Cancel):
+                self._plane.write(b"".join(self._ack_frames()))
+
     def _cancelled(self, event: Cancelled) -> None:
-        if self._plane.answers_cancel:
+        if self.gone is not None:
+            return
+        if self._plane.answers_cancel and not self.over:
             self._plane.write(packed.command(self.number, commands.Basic.CancelOk(consumer_tag=event.consumer)))
         self._receive(event)
 
     def _closed(self, event: Closed) -> None:
         self._plane.write(packed.command(self.number, commands.Channel.CloseOk()))
-        if not self._closing:  # else our own Close is on its way, and the number taken until that is answered
+        if not self._closing or self._held:  # else our Close is on its way, and the number taken until it is answered
             self._forget()
         self._end(ChannelGone(event.code, event.text))
 
@@ -161,9 +244,13 @@ class HotChannel:
         if self.gone is not None:
             return
         self.gone = gone
+        self._held.clear()
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(gone)
                 answer.exception()  # a wait that was given up is no error of its own
         self._answers.clear()
-        self._on_gone(gone)
+        try:
+            self._on_gone(gone)
+        except Exception as fault:
+            self._plane.tell("to take in the end of a channel", fault)

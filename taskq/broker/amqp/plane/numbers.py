@@ -1,12 +1,8 @@
-"""Which channel numbers of a connection are free.
-
-Every channel of a connection gets its number here, the hot ones and those that aio-pika opens: left to itself, aiormq
-takes the highest one plus 1, and does not keep to what was agreed with the broker.
-"""
+"""Which channel numbers of a connection are free. Every channel of a connection gets its number here."""
 
 from __future__ import annotations
 
-from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.faults import NoChannelFree
 
 _MOST = 65_535
 
@@ -19,10 +15,13 @@ class ChannelNumbers:
         self._taken: set[int] = set()
         self._last = 0
 
+    def __len__(self) -> int:
+        return len(self._taken)
+
     def take(self) -> int:
-        """Return a free number. Raises :class:`ChannelGone` when there is none."""
+        """Return a free number. Raises :class:`NoChannelFree` when there is none."""
         if len(self._taken) >= self._most:
-            raise ChannelGone(text=f"all {self._most} channels of the connection are in use")
+            raise NoChannelFree(self._most)
         number = self._last
         while True:
             number = number % self._most + 1

@@ -1,7 +1,7 @@
 """The content header of a message (AMQP 0-9-1, 4.2.6.1): properties and headers, to bytes and back.
 
 Only what :class:`~taskq.wire.message.Message` carries is written and read; the other properties are passed over.
-Every message is persistent.
+Every message is persistent. What was read can be written again, with the same bytes where it is no UTF-8.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from struct import Struct
 from struct import error as StructError
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
 from taskq.broker.amqp.plane.tables import decode_table, encode_table, short_string
 from taskq.wire.message import Message
 
@@ -63,7 +64,7 @@ def encode_content(message: Message) -> bytes:
     parts.append(_own_text(message.message_id))
     if message.timestamp is not None:
         flags |= _TIMESTAMP
-        parts.append(_TIME.pack(message.timestamp))
+        parts.append(_timestamp(message.timestamp))
     if message.type is not None:
         flags |= _TYPE
         parts.append(short_string(message.type))
@@ -76,7 +77,7 @@ def encode_content(message: Message) -> bytes:
 
 def _own_text(text: str) -> bytes:
     """Write an id: no other message has it, so that it must not push the common texts out of their cache."""
-    data = text.encode()
+    data = bytes_of(text)
     if len(data) > 255:
         return short_string(text)  # which says what is wrong
     return b"%c%b" % (len(data), data)
@@ -86,6 +87,13 @@ def _priority(priority: int) -> bytes:
     if not 0 <= priority <= _HIGHEST_PRIORITY:
         raise Unencodable(f"priority {priority}; AMQP has 0 to {_HIGHEST_PRIORITY}")
     return bytes((priority,))
+
+
+def _timestamp(seconds: int) -> bytes:
+    try:
+        return _TIME.pack(seconds)
+    except StructError:
+        raise Unencodable(f"the timestamp {seconds!r}; AMQP has whole seconds since 1970, with 64 bits") from None
 
 
 def body_size(content: bytes) -> int:
@@ -107,8 +115,11 @@ def decode_content(content: bytes, body: bytes) -> Message:
 
 
 def decode_message_id(content: bytes) -> str:
-    """Return the message id of a content header, or an empty text. Raises :class:`ProtocolViolation`."""
-    return decode_content(content, b"").message_id
+    """Return the message id of a content header; an empty text where there is none, or it cannot be read."""
+    try:
+        return decode_content(content, b"").message_id
+    except ProtocolViolation:
+        return ""
 
 
 def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  # a branch for each property, in order
@@ -135,7 +146,7 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
         at += 1
     if flags & _CORRELATION_ID:
         end = at + 1 + content[at]
-        correlation_id, at = content[at + 1 : end].decode("utf-8", "replace"), end
+        correlation_id, at = read_text(content[at + 1 : end]), end
     if flags & _REPLY_TO:
         end = at + 1 + content[at]
         reply_to, at = _word(content[at + 1 : end]), end
@@ -143,7 +154,7 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
         at += 1 + content[at]
     if flags & _MESSAGE_ID:
         end = at + 1 + content[at]
-        message_id, at = content[at + 1 : end].decode("utf-8", "replace"), end
+        message_id, at = read_text(content[at + 1 : end]), end
     if flags & _TIMESTAMP:
         (timestamp,) = _TIME.unpack_from(content, at)
         at += 8
@@ -177,4 +188,4 @@ _FLAGS = Struct(">H")
 
 @lru_cache(maxsize=1024)  # the same few, message after message
 def _word(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+    return read_text(data)

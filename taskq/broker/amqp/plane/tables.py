@@ -1,8 +1,9 @@
 """Field tables: the headers of a message, to bytes and back (AMQP 0-9-1, 4.2.5.5, with RabbitMQ's own type letters).
 
 What was read can be written again: a value keeps its Python type. Integers are written with 64 bits and floats with
-double precision, as headers of this project are; who reads them gets the same number. Text that is no UTF-8 is kept as
-bytes.
+double precision, as headers of this project are; who reads them gets the same number. A value that is no UTF-8 is kept
+as bytes, a name as a :class:`~taskq.broker.amqp.plane.rawtext.RawText`, an instant that no datetime holds as
+:class:`Seconds`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from struct import error as StructError
 from typing import cast
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
 from taskq.wire import headers
 
 _LONGEST_NAME = 255
@@ -29,10 +31,14 @@ _TIME = Struct(">cQ")
 _DECIMAL = Struct(">cBi")
 
 
+class Seconds(int):
+    """An instant, in seconds since the epoch, that no datetime holds. It has up to 64 bits, none of them a sign."""
+
+
 @lru_cache(maxsize=1024)  # a program uses few names, again and again
 def short_string(text: str) -> bytes:
     """Return ``text`` as a short string. Raises :class:`Unencodable` above 255 bytes."""
-    data = text.encode()
+    data = bytes_of(text)
     if len(data) > _LONGEST_NAME:
         raise Unencodable(f"{text[:40]!r}… has {len(data)} bytes; AMQP takes at most {_LONGEST_NAME} here")
     return bytes((len(data),)) + data
@@ -41,16 +47,19 @@ def short_string(text: str) -> bytes:
 def encode_table(table: Mapping[str, object]) -> bytes:
     """Return ``table`` with its length. Raises :class:`Unencodable`."""
     parts: list[bytes] = []
-    for name, value in table.items():
-        parts.append(short_string(name))
-        if type(value) is str:  # nearly all of them; the rest goes by its kind
-            data = value.encode()
-            parts.append(_TEXT.pack(b"S", len(data)))
-            parts.append(data)
-        elif type(value) is int and -(2**63) <= value < 2**63:
-            parts.append(_LONG.pack(b"l", value))
-        else:
-            parts.append(_encode_value(value))
+    try:
+        for name, value in table.items():
+            parts.append(short_string(name))
+            if type(value) is str:  # nearly all of them; the rest goes by its kind
+                data = value.encode()
+                parts.append(_TEXT.pack(b"S", len(data)))
+                parts.append(data)
+            elif type(value) is int and -(2**63) <= value < 2**63:
+                parts.append(_LONG.pack(b"l", value))
+            else:
+                parts.append(_encode_value(value))
+    except (StructError, UnicodeEncodeError, OverflowError) as error:
+        raise Unencodable(f"a header that cannot be written: {error}") from None
     joined = b"".join(parts)
     return _UINT.pack(len(joined)) + joined
 
@@ -59,6 +68,8 @@ def _encode_value(value: object) -> bytes:
     match value:
         case bool():
             return b"t\x01" if value else b"t\x00"
+        case Seconds() | datetime():
+            return _TIME.pack(b"T", value if isinstance(value, int) else int(value.timestamp()))
         case int():
             if not -(2**63) <= value < 2**63:
                 raise Unencodable(f"a header with a number of {value.bit_length()} bits; AMQP has 64")
@@ -77,8 +88,6 @@ def _encode_value(value: object) -> bytes:
         case list() | tuple():
             joined = b"".join(map(_encode_value, cast("Sequence[object]", value)))
             return _TEXT.pack(b"A", len(joined)) + joined
-        case datetime():
-            return _TIME.pack(b"T", int(value.timestamp()))
         case Decimal():
             return _encode_decimal(value)
         case _:
@@ -163,7 +172,7 @@ def _decode_table(data: bytes, start: int, depth: int) -> tuple[dict[str, object
         raise ProtocolViolation("a field table that ends after its frame")
     while at < end:
         after = at + 1 + data[at]
-        name = data[at + 1 : after].decode(errors="replace")
+        name = read_text(data[at + 1 : after])
         if data[after] == 0x53:  # S: nearly all of them
             at = after + 5 + _UINT.unpack_from(data, after + 1)[0]
             table[name] = _text(data[after + 5 : at])
@@ -228,7 +237,7 @@ def _instant(seconds: int) -> object:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):  # after the year 9999, or in milliseconds by mistake
-        return seconds
+        return Seconds(seconds)
 
 
 def _same(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from yarl import URL
 
-from taskq.broker.amqp.plane.faults import ProtocolViolation
+from taskq.broker.amqp.plane.faults import ChannelGone, ProtocolViolation
 from taskq.broker.amqp.plane.splitter import Splitter
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _HEARTBEAT_EVERY_S = 1.0
+_REST_S = 1.0
 
 
 class Plane(asyncio.Protocol):
@@ -42,6 +43,7 @@ class Plane(asyncio.Protocol):
         self._flush_asked = False
         self._shown_alive_at = 0.0
         self.last_seen = self._loop.time()
+        self._rests_until = 0.0
         self.writable = True
         self.answers_cancel = False
         self.frame_max = 0
@@ -97,6 +99,23 @@ class Plane(asyncio.Protocol):
         """Give the connection up at once, without a word to the broker."""
         self._end(reason)
         self._transport.abort()
+
+    # Faults of ours.
+
+    def tell(self, what: str, error: Exception) -> None:
+        """Tell a fault of ours, as the event loop does. Where it would go to, the transport ends the connection."""
+        self._loop.call_exception_handler({"message": f"taskq failed {what}", "exception": error})
+
+    def rest(self) -> None:
+        """Let no channel be opened for a moment, so that what fails again and again does so slowly."""
+        self._rests_until = self._loop.time() + _REST_S
+
+    async def rested(self) -> None:
+        """Wait until a channel may be opened. Raises :class:`ChannelGone` when the connection goes meanwhile."""
+        while (left_s := self._rests_until - self._loop.time()) > 0:
+            await asyncio.wait({self.lost}, timeout=left_s)
+            if self.lost.done():
+                raise ChannelGone(text=self.lost.result())
 
     # What the transport calls.
 

@@ -12,10 +12,12 @@ from taskq.broker.amqp.consumer import AmqpConsumer
 from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.delays import NOT_BEFORE
 from taskq.broker.amqp.lifeline import Lifeline
+from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.received import REDELIVERIES
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
-from taskq.errors import BrokerBlocked, Unroutable
+from taskq.errors import BrokerBlocked, QueueMismatch, Unroutable
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed, Event
+from taskq.wire.headers import EXCHANGE, KEY
 from tests.conformance.stand import to
 from tests.support.amqppeer import Peer
 from tests.support.waiting import until
@@ -197,12 +199,13 @@ async def test_after_a_lost_connection_it_consumes_again_on_the_next() -> None:
         following = Peer()
         broker.line.connect(following)
         await until(lambda: broker.kinds() == [ConsumerInterrupted, ConsumerResumed])
-        assert prefetches(following) == [3]
+        assert prefetches(following) == [2], "the first one still runs"
         following.deliver(1, b"again")
         assert [each.message.body for each in got] == [b"1", b"again"]
         assert await got[0].settle() is Settlement.LOST
         assert await got[1].settle() is Settlement.DONE
         await following.until_got(Ack)
+        await until(lambda: prefetches(following)[-1] == 3)
 
 
 async def test_what_a_quorum_queue_counted_is_told_and_no_part_of_the_message() -> None:
@@ -243,6 +246,50 @@ async def test_what_comes_out_of_the_ladder_too_early_goes_round_again() -> None
         assert NOT_BEFORE not in copy.message.headers
         broker.confirms[0].set_result(None)
         await peer.until_got(Ack)
+
+
+async def test_where_a_message_was_published_is_told_and_kept_by_copies() -> None:
+    async with consuming(9) as (broker, peer, _, got):
+        peer.deliver(1, b"event", exchange="logs", key="a.b", mine="kept")
+        peer.deliver(2, b"job")
+        peer.deliver(3, b"delayed", exchange="taskq.delay.50x28.out", key="0.1.work")
+        peer.deliver(4, b"copy", exchange="other", key="x", taskq_exchange="logs", taskq_key="a.b")
+        published = {EXCHANGE: "logs", KEY: "a.b"}
+        assert [each.message.headers for each in got] == [{"mine": "kept", **published}, {}, {}, published]
+        peer.deliver(5, b"event", redelivered=True, exchange="logs", key="a.b")
+        assert broker.published[0].message.headers == {**published, REDELIVERIES: 1}
+        assert (broker.published[0].exchange, broker.published[0].queue) == ("", "work")
+
+
+async def test_a_queue_of_its_own_is_prepared_each_time_on_the_connection_that_it_is_consumed_on() -> None:
+    broker, peer, following = Broker(), Peer(), Peer()
+    prepared: list[tuple[object, bool]] = []
+    refusals = 2
+    resumed: list[float] = []
+
+    async def prepare(link: Link, ended: bool) -> None:
+        nonlocal refusals
+        prepared.append((link, ended))
+        if len(prepared) > 1 and refusals:
+            refusals -= 1
+            raise QueueMismatch("work", {"exclusive": (True, True)})
+
+    broker.line.connect(peer)
+    consumer = AmqpConsumer(
+        broker, "work", prefetch=1, deliver=lambda delivery: None, prepare=prepare, resumed=resumed.append
+    )
+    await consumer.open()
+    assert (prepared, resumed) == ([(peer, False)], [])
+    broker.line.lose()
+    broker.line.connect(following)
+    await until(lambda: resumed)
+    assert prepared == [(peer, False), *3 * [(following, False)]]
+    assert resumed[0] > 0.1, "two pauses between three tries"
+    following.say(Cancel(consumer_tag="1", nowait=True))
+    await until(lambda: len(resumed) == 2)
+    assert prepared[4:] == [(following, True)]
+    assert broker.redeclared == []
+    await consumer.close()
 
 
 async def test_a_stop_takes_no_more_and_lets_the_rest_be_settled() -> None:

@@ -12,15 +12,14 @@ import aio_pika
 import aiormq
 import pytest
 from aiormq import exceptions as client
-from aiormq.abc import DeliveredMessage
-from pamqp import commands, frame, header
+from pamqp import commands, frame
 
 from taskq.broker.amqp.faults import error_of, is_lost, lost, translated
 from taskq.broker.amqp.location import read_location
 from taskq.broker.amqp.mismatch import Untold
+from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
 from taskq.errors import (
     AccessRefused,
-    BrokerBlocked,
     BrokerError,
     BrokerUnreachable,
     MessageTooLarge,
@@ -33,7 +32,7 @@ LABEL = "amqp://ada:***@rabbit:5672/"
 
 
 def channel_error(code: int, text: str) -> BaseException:
-    return aiormq.channel.exception_by_code(commands.Channel.Close(code, text))
+    return ChannelGone(code, text)
 
 
 def connection_error(code: int, text: str) -> BaseException:
@@ -204,13 +203,16 @@ def test_an_operation_on_a_connection_that_ended_says_so(error: BaseException) -
     says(error, BrokerUnreachable, f"the connection to {LABEL} was lost", "taskq connects again")
 
 
-def test_publishes_that_come_back_or_are_refused_are_told_apart() -> None:
-    returned = commands.Basic.Return(reply_code=312, reply_text="NO_ROUTE", exchange="", routing_key="work")
-    message = DeliveredMessage(delivery=returned, header=header.ContentHeader(), body=b"", channel=None)  # type: ignore[arg-type]
-    unroutable = error_of(client.PublishError(message, returned), LABEL)
-    assert isinstance(unroutable, Unroutable)
-    assert unroutable.queue == "work"
-    says(client.DeliveryError(None, commands.Basic.Nack()), BrokerBlocked, LABEL, "nothing was stored")
+def test_what_closed_the_connection_is_no_refusal_of_what_was_under_way() -> None:
+    text = "CONNECTION_FORCED - Closed via management plugin"
+    says(ChannelGone(text=text), BrokerUnreachable, f"the connection to {LABEL} was lost", text)
+
+
+def test_a_connection_without_a_free_channel_is_not_lost() -> None:
+    ours = says(
+        NoChannelFree(2047), BrokerError, LABEL, "all 2,047 channels of the connection are in use", "channel_max"
+    )
+    assert not isinstance(ours, BrokerUnreachable)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_our_own_errors_pass() -> None:
 
 
 def test_what_the_client_library_said_stays_behind_the_error() -> None:
-    error = client.ChannelClosed(None, None)
+    error = client.ConnectionClosed(None, None)
     with pytest.raises(BrokerUnreachable) as caught, translated(LABEL):
         raise error
     assert caught.value.__cause__ is error

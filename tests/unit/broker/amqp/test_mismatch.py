@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from taskq.broker.amqp.mismatch import GUARD, MOST_PROBES, Complaint, Probe, Untold, read_complaint
-from taskq.broker.amqp.topology import Argument, QueueSpec, queue_specs
+from taskq.broker.amqp.mismatch import (
+    GUARD,
+    MOST_PROBES,
+    Complaint,
+    Probe,
+    Untold,
+    exchange_mismatch,
+    read_complaint,
+)
+from taskq.broker.amqp.topology import Argument, ExchangeSpec, QueueSpec, queue_specs
 from taskq.errors import QueueMismatch
 from taskq.tasks.queues import Queue
 
@@ -110,6 +118,44 @@ def test_a_queue_that_somebody_made_bare_lacks_all_of_it() -> None:
     assert found["auto_delete"] == (False, True)
     assert found["x-dead-letter-routing-key"] == ("work.dead", None)
     assert set(found) == {"durable", "auto_delete", *work().arguments}
+
+
+def test_arguments_of_the_programs_own_are_compared_like_ours() -> None:
+    """As other programs declare: no type, no way for dead letters."""
+    bare = Queue("work", type="classic", durable=False, arguments={})
+    present = QueueSpec("work", arguments={"x-max-length": 5})
+    assert probed(queue_specs(bare)[1], present) == {"durable": (False, True), "x-max-length": (None, 5)}
+
+
+def test_a_declared_stream_is_not_probed_for_it_would_be_made() -> None:
+    probe = Probe(QueueSpec("work", arguments={"x-queue-type": "stream"}))
+    assert not probe.learn(refusal(QueueSpec("work", durable=False), QueueSpec("work")) or "")
+    assert list(probe.differences) == ["durable"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "tail", "differences"),
+    [
+        ("type", "'topic' but current is 'fanout'", {"kind": ("topic", "fanout")}),
+        ("durable", "'true' but current is 'false'", {"durable": (True, False)}),
+        ("internal", "'false' but current is 'true'", {"internal": (False, True)}),
+        (
+            "alternate-exchange",
+            "the value 'a' of type 'longstr' but current is none",
+            {"alternate-exchange": ("a", None)},
+        ),
+        ("type", "'topic' but curr...", {"kind": ("topic", Untold.OTHER)}),
+    ],
+)
+def test_an_exchange_that_differs_is_named_with_both_values(
+    argument: str, tail: str, differences: dict[str, tuple[Any, Any]]
+) -> None:
+    declared = ExchangeSpec("it's", "topic", {"alternate-exchange": "a"})
+    text = f"PRECONDITION_FAILED - inequivalent arg '{argument}' for exchange 'it's' in vhost '/': received {tail}"
+    error = exchange_mismatch(text, declared)
+    assert error is not None
+    assert (error.exchange, error.differences) == ("it's", differences)
+    assert exchange_mismatch("PRECONDITION_FAILED - invalid arg", declared) is None
 
 
 def test_a_stream_is_not_probed_further() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,15 @@ from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.publisher import Publisher
 from taskq.broker.protocol import Outgoing
 from taskq.clock import SystemClock
-from taskq.errors import BrokerBlocked, BrokerError, BrokerUnreachable, MessageTooLarge, PublishUnconfirmed, Unroutable
+from taskq.errors import (
+    AccessRefused,
+    BrokerBlocked,
+    BrokerError,
+    BrokerUnreachable,
+    MessageTooLarge,
+    PublishUnconfirmed,
+    Unroutable,
+)
 from tests.conformance.stand import to
 from tests.support.amqppeer import Peer
 from tests.support.waiting import until
@@ -80,22 +89,43 @@ class Routes:
         self.forgotten += 1
 
 
+class Exchanges:
+    """Stands for the exchanges of the program: one is restored when ``restore`` was let go on."""
+
+    def __init__(self) -> None:
+        self.own: set[str] = set()
+        self.restored: list[str] = []
+        self.go_on = asyncio.Event()
+        self.error: BrokerError | None = None
+
+    def makes(self, exchange: str) -> bool:
+        return exchange in self.own
+
+    async def restore(self, exchange: str) -> None:
+        self.restored.append(exchange)
+        await self.go_on.wait()
+        if self.error is not None:
+            raise self.error
+
+
 class Kit:
     """A publisher with its line."""
 
     def __init__(self) -> None:
-        self.line, self.routes = Line(), Routes()
+        self.line, self.routes, self.exchanges = Line(), Routes(), Exchanges()
         self.dropped: list[Outgoing] = []
         self.publisher = Publisher(
             cast("Lifeline", self.line),
             cast("DelayRoutes", self.routes),
+            self.exchanges,
             clock=SystemClock(),
             label="the broker",
             dropped=self.dropped.append,
         )
 
-    async def connected(self) -> Peer:
+    async def connected(self, *, frame_max: int = 131_072) -> Peer:
         peer = Peer()
+        peer.plane.tune(frame_max)
         peer.plane.on_change = self.publisher.pump
         self.line.connect(peer)
         await peer.until_got(commands.Confirm.Select)
@@ -329,6 +359,106 @@ async def test_the_ladder_is_made_again_when_somebody_deleted_it() -> None:
         assert kit.routes.forgotten == before + 1
         peer.say(Confirm(1), channel=2)
         await send
+
+
+def event(exchange: str, body: bytes = b"e", *, mandatory: bool = False) -> Outgoing:
+    return replace(to("key", body, mandatory=mandatory), exchange=exchange)
+
+
+NO_LOGS = commands.Channel.Close(404, "NOT_FOUND - no exchange 'logs' in vhost '/'", 0, 0)
+
+
+async def test_what_goes_to_an_exchange_comes_back_only_when_it_is_mandatory() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        sends = [kit.publisher.publish(event("logs", mandatory=mandatory), 10) for mandatory in (False, True)]
+        sends += kit.send(b"job")
+        await peer.until_published(3)
+        sent = [(got.exchange, got.routing_key, got.mandatory) for got in peer.of(commands.Basic.Publish)]
+        assert sent == [("logs", "key", False), ("logs", "key", True), ("", "work", True)]
+        peer.send_back(peer.published[1][0])
+        peer.say(Confirm(3, multiple=True))
+        assert outcomes(sends)[::2] == ["confirmed", "confirmed"]
+        error = await raised(sends[1])
+        assert isinstance(error, Unroutable)
+        assert (error.exchange, error.queue) == ("logs", "key")
+        assert kit.dropped == []
+
+
+async def test_a_nack_of_what_went_to_an_exchange_says_that_others_may_have_it() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        send = kit.publisher.publish(event("logs"), 10)
+        await peer.until_published(1)
+        peer.say(Refuse(1))
+        assert "exchange 'logs' with the key 'key'" in str(await raised(send))
+
+
+async def test_an_exchange_that_is_not_there_fails_its_own_publishes_only() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        sends = [*kit.send(b"1"), kit.publisher.publish(event("logs"), 10), *kit.send(b"2")]
+        await peer.until_published(3)
+        peer.say(NO_LOGS)
+        await peer.until_published(4)
+        peer.say(Confirm(1), channel=2)
+        await peer.until_published(5)
+        peer.say(NO_LOGS, channel=2)
+        assert "exchange 'logs' does not exist on the broker" in str(await raised(sends[1]))
+        await peer.until_published(6)
+        peer.say(Confirm(1), channel=3)
+        await asyncio.gather(sends[0], sends[2])
+        assert kit.exchanges.restored == []
+
+
+async def test_an_exchange_of_the_programs_own_is_made_again_and_others_do_not_wait_for_it() -> None:
+    async with publishing() as kit:
+        kit.exchanges.own.add("logs")
+        peer = await kit.connected()
+        sends = [kit.publisher.publish(event("logs", b"e1"), 10), *kit.send(b"1")]
+        await peer.until_published(2)
+        peer.say(NO_LOGS)
+        sends.append(kit.publisher.publish(event("logs", b"e2"), 10))
+        sends += kit.send(b"2")
+        await peer.until_published(4)
+        assert [body for _, body in peer.published[2:]] == [b"1", b"2"]
+        sends.append(kit.publisher.publish(event("logs", b"e3"), 10))
+        assert kit.exchanges.restored == ["logs"]
+        kit.exchanges.go_on.set()
+        await peer.until_published(7)
+        assert [body for _, body in peer.published[4:]] == [b"e1", b"e2", b"e3"]
+        assert peer.published[4][0] != peer.published[0][0]
+        peer.say(Confirm(5, multiple=True), channel=2)
+        await asyncio.gather(*sends)
+
+
+async def test_an_exchange_that_cannot_be_made_again_fails_what_waits_for_it() -> None:
+    async with publishing() as kit:
+        kit.exchanges.own.add("logs")
+        kit.exchanges.error = AccessRefused("no right to make it")
+        peer = await kit.connected()
+        sends = [kit.publisher.publish(event("logs", b"%d" % number), 10) for number in range(2)]
+        await peer.until_published(2)
+        peer.say(NO_LOGS)
+        kit.exchanges.go_on.set()
+        for send in sends:
+            assert isinstance(await raised(send), AccessRefused)
+        (job,) = kit.send(b"job")
+        await peer.until_published(3)
+        peer.say(Confirm(1), channel=2)
+        await job
+
+
+async def test_what_waits_for_an_exchange_keeps_its_deadline() -> None:
+    async with publishing() as kit:
+        kit.exchanges.own.add("logs")
+        peer = await kit.connected()
+        send = kit.publisher.publish(event("logs"), SHORT_S)
+        await peer.until_published(1)
+        peer.say(NO_LOGS)
+        error = await raised(send)
+        assert isinstance(error, PublishUnconfirmed)
+        assert "exchange 'logs'" in str(error)
 
 
 async def test_a_close_waits_for_confirms_and_fails_what_never_went_out() -> None:

@@ -4,7 +4,20 @@ import dataclasses
 
 import pytest
 
-from taskq.broker.amqp.topology import Binding, ExchangeSpec, QueueSpec, Topology, kept_queue, queue_specs, reply_queue
+from taskq.broker.amqp.topology import (
+    Argument,
+    BindingSpec,
+    ExchangeSpec,
+    QueueSpec,
+    Topology,
+    binding_spec,
+    exchange_spec,
+    kept_queue,
+    queue_specs,
+    reply_queue,
+    temporary_queue,
+)
+from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import Queue
 
 
@@ -50,6 +63,32 @@ def test_dead_letters_are_not_dropped_for_having_been_looked_at() -> None:
     assert 1_000_000 < limit < 2**31  # RabbitMQ 3.10 takes -1 for a limit that is always reached
 
 
+@pytest.mark.parametrize("arguments", [{}, {"x-max-length": 5, "x-queue-type": "classic"}])
+def test_a_queue_with_arguments_has_these_and_no_others(arguments: dict[str, Argument]) -> None:
+    dead, work = queue_specs(Queue("theirs", type="classic", durable=False, arguments=arguments))
+    assert work == QueueSpec("theirs", durable=False, arguments=arguments)
+    assert dead == kept_queue("theirs.dead")
+
+
+def test_a_queue_that_goes_with_the_broker_keeps_its_way_for_dead_letters() -> None:
+    _, work = queue_specs(Queue("images", type="classic", durable=False))
+    assert work == dataclasses.replace(queue_specs(Queue("images", type="classic"))[1], durable=False)
+
+
+def test_an_exchange_and_its_bindings_are_as_the_program_says() -> None:
+    made = ExchangeDefinition(name="e", kind="topic", durable=False, arguments={"alternate-exchange": "x"})
+    assert exchange_spec(made) == ExchangeSpec("e", "topic", {"alternate-exchange": "x"}, durable=False)
+    assert binding_spec(Binding(exchange="e", queue="q", key="a.#")) == BindingSpec("e", "q", "a.#")
+    by_values = Binding(exchange="e", queue="q", headers={"a": 1, "b": "x"}, match="any")
+    assert binding_spec(by_values) == BindingSpec("e", "q", arguments={"a": 1, "b": "x", "x-match": "any"})
+
+
+def test_a_temporary_queue_belongs_to_its_connection_and_is_bounded() -> None:
+    spec = temporary_queue(TemporaryQueue(name="t", label="x", bindings=(), limit=7, overflow="reject-publish"))
+    assert (spec.durable, spec.exclusive, spec.auto_delete) == (False, True, False)
+    assert spec.arguments == {"x-queue-type": "classic", "x-max-length": 7, "x-overflow": "reject-publish"}
+
+
 def test_only_the_dead_letter_queue_of_somebody_elses_queue_is_ours() -> None:
     assert [spec.name for spec in queue_specs(Queue("theirs", declare=False))] == ["theirs.dead"]
 
@@ -65,8 +104,8 @@ def test_reply_queue_outlives_its_connection_and_goes_when_nobody_comes_back() -
 
 
 def test_topologies_add_up_and_do_not_change() -> None:
-    one = Topology(exchanges=(ExchangeSpec("e", "topic"),), bindings=(Binding("e", "q", "k"),))
+    one = Topology(exchanges=(ExchangeSpec("e", "topic"),), bindings=(BindingSpec("e", "q", "k"),))
     both = one + Topology(queues=(QueueSpec("q"),))
-    assert both == Topology((ExchangeSpec("e", "topic"),), (QueueSpec("q"),), (Binding("e", "q", "k"),))
+    assert both == Topology((ExchangeSpec("e", "topic"),), (QueueSpec("q"),), (BindingSpec("e", "q", "k"),))
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.queues = ()  # type: ignore[misc]

@@ -80,6 +80,32 @@ def test_an_instant_that_no_datetime_can_hold_is_a_number() -> None:
     assert decode_table(written)[0] == {"t": 1_700_000_000_000_000}
 
 
+@pytest.mark.parametrize("seconds", [0, 2**33, 2**63 - 1, 2**63, 2**64 - 1])
+def test_every_instant_that_was_read_is_written_as_it_was(seconds: int) -> None:
+    written = b"\x00\x00\x00\x0b\x01tT" + seconds.to_bytes(8, "big")
+    assert encode_table(decode_table(written)[0]) == written
+    in_list = b"\x00\x00\x00\x10\x01tA\x00\x00\x00\x09T" + seconds.to_bytes(8, "big")
+    assert encode_table(decode_table(in_list)[0]) == in_list
+
+
+def test_names_that_are_no_utf8_are_written_as_they_were() -> None:
+    written = b"\x00\x00\x00\x0a" + b"\x01\xffV" + b"\x01\xfeV" + b"\x02\xff\xffV"
+    table, _ = decode_table(written)
+    assert len(table) == 3
+    assert encode_table(table) == written
+
+
+@given(st.binary(max_size=80))
+def test_any_table_that_can_be_read_can_be_written_and_is_the_same(data: bytes) -> None:
+    data = len(data).to_bytes(4, "big") + data
+    try:
+        table, _ = decode_table(data)
+    except ProtocolViolation:
+        return
+    again = encode_table(table)
+    assert encode_table(decode_table(again)[0]) == again
+
+
 @given(st.binary(max_size=80))
 def test_rubbish_is_a_violation_or_a_table_and_nothing_else(data: bytes) -> None:
     try:
@@ -92,8 +118,18 @@ def test_rubbish_is_a_violation_or_a_table_and_nothing_else(data: bytes) -> None
 
 @pytest.mark.parametrize(
     "table",
-    [{"n" * 256: 1}, {"big": 2**63}, {"thing": object()}, {"d": Decimal("1e30")}, {"d": Decimal("NaN")}],
-    ids=["name", "number", "type", "decimal", "nan"],
+    [
+        {"n" * 256: 1},
+        {"big": 2**63},
+        {"thing": object()},
+        {"d": Decimal("1e30")},
+        {"d": Decimal("NaN")},
+        {"early": datetime.datetime(1969, 1, 1, tzinfo=datetime.UTC)},
+        {"half": "\ud800"},
+        {"\ud800": 1},
+        {"in": {"half": "\ud800"}},
+    ],
+    ids=["name", "number", "type", "decimal", "nan", "before 1970", "surrogate", "name of a surrogate", "inside"],
 )
 def test_what_amqp_cannot_carry_is_refused(table: dict[str, Any]) -> None:
     with pytest.raises(Unencodable):
@@ -162,6 +198,46 @@ def test_a_property_above_255_bytes_is_refused(field: str) -> None:
         encode_content(message)
 
 
+TEXTS = ("content_type", "content_encoding", "correlation_id", "reply_to", "message_id", "type", "app_id")
+BITS = {"content_type": 15, "content_encoding": 14, "correlation_id": 10, "reply_to": 9, "message_id": 7,
+        "timestamp": 6, "type": 5, "app_id": 3}  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(TEXTS), st.binary(max_size=255)), st.none() | st.integers(0, 2**64 - 1))
+def test_properties_of_any_bytes_are_written_as_they_were(texts: dict[str, bytes], timestamp: int | None) -> None:
+    fields = {name: bytes((len(data),)) + data for name, data in texts.items()}
+    fields.setdefault("message_id", b"\x00")
+    if timestamp is not None:
+        fields["timestamp"] = timestamp.to_bytes(8, "big")
+    flags = sum(1 << BITS[name] for name in fields) | 1 << 12
+    parts = {BITS[name]: data for name, data in fields.items()} | {12: b"\x02"}
+    content = (
+        b"\x00\x3c\x00\x00"
+        + bytes(8)
+        + flags.to_bytes(2, "big")
+        + b"".join(parts[bit] for bit in sorted(parts, reverse=True))
+    )
+    assert encode_content(decode_content(content, b"")) == content
+
+
+@pytest.mark.parametrize("timestamp", [-1, 2**64, 1.5])
+def test_a_timestamp_that_amqp_cannot_carry_is_refused(timestamp: Any) -> None:
+    with pytest.raises(Unencodable, match="timestamp"):
+        encode_content(Message(body=b"", message_id="m", timestamp=timestamp))
+
+
 def test_a_priority_that_is_no_octet_is_refused() -> None:
     with pytest.raises(Unencodable, match="priority 256"):
         encode_content(Message(body=b"", message_id="m", priority=256))
+
+
+@given(st.binary(max_size=255), st.integers(0, 2**64 - 1))
+def test_whatever_a_foreign_program_sent_can_be_written_again(text: bytes, number: int) -> None:
+    short = bytes((len(text),)) + text
+    table = short + b"T" + number.to_bytes(8) + b"\x01k" + b"S" + len(text).to_bytes(4) + text
+    flags = 0b1110_0110_1110_1000  # all texts, headers, the time
+    properties = short * 2 + len(table).to_bytes(4) + table + short * 2 + short + number.to_bytes(8) + short * 2
+    head = bytes((0, 60, 0, 0)) + bytes(8) + flags.to_bytes(2)
+    message = decode_content(head + properties, b"")
+    assert message.timestamp == number
+    assert decode_content(encode_content(message), b"") == message

@@ -1,13 +1,16 @@
 """A channel of ours: answers in order, acks by the rule, and an end that the broker can live with."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from pamqp import commands, frame
 
+from taskq.broker.amqp.plane import transport
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
-from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from tests.support.amqppeer import Peer, delivery
 
@@ -154,6 +157,96 @@ async def test_the_library_is_shown_life_once_a_second_while_only_hot_frames_com
     assert peer.inner.got.count(b"\x08\x00\x00\x00\x00\x00\x00\xce") == 1
 
 
+@contextmanager
+def faults() -> Iterator[list[str]]:
+    """Collect what the event loop is told of faults, with their errors."""
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(f"{context['message']}: {context['exception']}"))
+    yield told
+    loop.set_exception_handler(None)
+
+
+async def test_a_delivery_that_cannot_be_taken_is_told_and_the_others_go_on() -> None:
+    peer, taken = Peer(), list[Event]()
+
+    def receive(event: Event) -> None:
+        if isinstance(event, Delivered) and event.tag == 2:
+            raise ZeroDivisionError("no")
+        taken.append(event)
+
+    channel = await peer.hot_channel(receive)
+    with faults() as told:
+        peer.say(*delivery(1, b"1"), *delivery(2, b"2"), *delivery(3, b"3"))
+    assert [event.tag for event in taken if isinstance(event, Delivered)] == [1, 3]
+    assert told == ["taskq failed to take a delivery, which stays unsettled: no"]
+    assert channel.gone is None
+    assert peer.alive
+
+
+@pytest.mark.parametrize("said", [Ack(1), commands.Basic.Cancel("tag", nowait=True)], ids=["confirm", "cancel"])
+async def test_another_fault_closes_the_channel_once_and_leaves_the_connection_and_its_other_channels(
+    said: commands.Basic.Ack | commands.Basic.Cancel,
+) -> None:
+    peer, ends = Peer(), list[ChannelGone]()
+
+    def receive(event: Event) -> None:
+        raise ZeroDivisionError("no")
+
+    channel = await peer.hot_channel(receive, ends.append)
+    other, events, _ = await opened(peer)
+    with faults() as told:
+        peer.say(said, said, *delivery(1, b"1"))
+        await turn()
+    assert len(told) == 1
+    assert "ZeroDivisionError" in ends[0].text
+    assert len(ends) == len(peer.of(Close)) == 1
+    assert channel.over
+    peer.deliver(1, b"1")
+    peer.say(*delivery(1, b"1"), channel=other.number)
+    assert [type(event) for event in events] == [Delivered]
+    assert peer.alive
+    assert channel.number not in peer.plane._channels, "our close was answered"
+
+
+async def test_after_a_fault_the_next_channel_comes_later_and_not_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_REST_S", 0.1)
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    loop = asyncio.get_running_loop()
+    with faults():
+        channel.fail("to do its work", ValueError("no"))
+        began = loop.time()
+        await opened(peer)
+    assert loop.time() - began >= 0.1
+
+
+async def test_who_waits_for_the_next_channel_hears_of_the_end_of_the_connection() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    with faults():
+        channel.fail("to do its work", ValueError("no"))
+        opening = asyncio.create_task(opened(peer))
+        await turn()
+        peer.break_off("cut")
+        with pytest.raises(ChannelGone, match="cut"):
+            await opening
+
+
+async def test_a_fault_at_the_end_of_one_channel_does_not_keep_it_from_the_others() -> None:
+    peer = Peer()
+
+    def broken(gone: ChannelGone) -> None:
+        raise ZeroDivisionError("no")
+
+    await peer.hot_channel(lambda event: None, broken)
+    _, _, ends = await opened(peer)
+    with faults() as told:
+        peer.break_off("cut")
+    assert [end.text for end in ends] == ["cut"]
+    assert told == ["taskq failed to take in the end of a channel: no"]
+
+
 async def test_rubbish_ends_the_connection_and_all_its_channels() -> None:
     peer = Peer()
     _, _, ends = await opened(peer)
@@ -171,3 +264,169 @@ async def test_the_end_of_the_connection_is_known_from_the_brokers_own_words() -
     assert "maintenance" in peer.plane.lost.result()
     assert "maintenance" in ends[0].text
     assert b"maintenance" in peer.inner.got, "the library has to hear it, too"
+
+
+# Waits that are cancelled.
+
+
+async def cancelled(wait: asyncio.Task[object]) -> None:
+    wait.cancel()
+    await asyncio.wait([wait])
+    assert wait.cancelled()
+
+
+async def test_an_open_that_is_cancelled_is_followed_by_a_close_and_frees_its_number_with_the_answer() -> None:
+    peer = Peer()
+    peer.silent.add(Close)
+    opening: asyncio.Task[object] = asyncio.create_task(peer.hot_channel())
+    await turn()
+    await cancelled(opening)
+    await turn()
+    assert [type(got) for _, got in peer.frames] == [commands.Channel.Open, Close]
+    assert len(peer.numbers) == 1, "the broker may still speak on it"
+    peer.say(CloseOk())
+    assert len(peer.numbers) == 0
+    assert peer.alive
+
+
+async def test_a_close_that_is_cancelled_goes_on_and_frees_its_number() -> None:
+    peer = Peer()
+    peer.silent.add(Close)
+    channel, _, ends = await opened(peer)
+    closing: asyncio.Task[object] = asyncio.create_task(channel.close())
+    await turn()
+    await cancelled(closing)
+    assert (len(peer.numbers), channel.over, ends) == (1, True, [])
+    peer.say(CloseOk())
+    assert (len(peer.numbers), len(ends)) == (0, 1)
+
+
+async def test_a_wait_that_is_cancelled_anywhere_leaves_neither_a_number_nor_a_broken_connection() -> None:
+    peer = Peer()
+
+    async def use() -> None:
+        channel = await peer.hot_channel()
+        try:
+            await channel.call(consume("work", "tag"))
+            await channel.close()
+        finally:
+            channel.leave()
+
+    for turns in range(20):
+        task: asyncio.Task[object] = asyncio.create_task(use())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert (turns, len(peer.numbers), peer.alive) == (turns, 0, True)
+
+
+async def test_who_leaves_waits_for_nothing_and_may_do_it_twice() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    channel.ack(1)
+    assert channel.leave() is not None
+    assert channel.leave() is None
+    channel.tell([commands.Queue.Bind(queue="q", exchange="e", nowait=True)])
+    await turn()
+    assert [type(got) for _, got in peer.frames][-2:] == [Ack, Close]
+    await turn()
+    assert (len(peer.numbers), peer.alive) == (0, True)
+
+
+async def test_a_cancel_that_crosses_a_close_is_not_answered_on_the_closed_channel() -> None:
+    peer = Peer()
+    peer.plane.answers_cancel = True
+    channel, _, _ = await opened(peer)
+    channel.leave()
+    peer.say(commands.Basic.Cancel(consumer_tag="tag", nowait=True))
+    await turn()
+    assert peer.of(commands.Basic.CancelOk) == []
+    await turn()
+    assert peer.alive
+
+
+async def test_commands_without_an_answer_leave_in_order_with_those_that_have_one() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    channel.tell([commands.Queue.Bind(queue=name, exchange="e", nowait=True) for name in "ab"])
+    assert isinstance(await channel.call(commands.Queue.Bind(queue="c", exchange="e")), commands.Queue.BindOk)
+    assert [bind.queue for bind in peer.of(commands.Queue.Bind)] == ["a", "b", "c"]
+
+
+async def test_a_command_that_cannot_be_written_does_not_shift_the_answers() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    with pytest.raises(TypeError, match="255"):
+        channel.ask(consume("x" * 300, "tag"))
+    assert isinstance(await channel.call(commands.Basic.Qos(prefetch_count=1)), commands.Basic.QosOk)
+
+
+async def test_when_no_number_is_free_that_is_no_lost_connection() -> None:
+    peer = Peer()
+    peer.numbers = type(peer.numbers)(1)
+    await opened(peer)
+    with pytest.raises(NoChannelFree, match="all 1 channels of the connection are in use") as caught:
+        await peer.hot_channel()
+    assert caught.value.code
+
+
+async def test_who_listens_may_be_set_after_the_opening() -> None:
+    peer, told = Peer(), list[Event]()
+    channel = await peer.hot_channel()
+    channel.listen(told.append)
+    peer.deliver(1, b"x")
+    assert len(told) == 1
+
+
+# A cancel that comes before the consume is answered.
+
+
+async def test_it_is_held_back_until_then_with_all_that_comes_behind_it() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    peer.silent.add(commands.Basic.Consume)
+    consuming = channel.ask(consume("work", "tag"))
+    cancelling = channel.ask(commands.Basic.Cancel(consumer_tag="tag"))
+    channel.ack(1)
+    again = channel.ask(consume("work", "tag2"))
+    await turn()
+    assert [type(got) for _, got in peer.frames[1:]] == [commands.Basic.Consume]
+    peer.silent.clear()
+    peer.say(commands.Basic.ConsumeOk("tag"))
+    for answer, kind in ((consuming, "ConsumeOk"), (cancelling, "CancelOk"), (again, "ConsumeOk")):
+        assert type(await answer).__name__ == kind
+    kinds = [type(got).__name__ for _, got in peer.frames[1:]]
+    assert kinds == ["Consume", "Cancel", "Ack", "Consume"]
+
+
+async def test_a_close_behind_it_waits_too_and_the_acks_leave_before() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    peer.silent.add(commands.Basic.Consume)
+    channel.ask(consume("work", "tag"))
+    channel.ask(commands.Basic.Cancel(consumer_tag="tag"))
+    channel.ack(1)
+    closing = asyncio.create_task(channel.close())
+    await turn()
+    peer.say(commands.Basic.ConsumeOk("tag"))
+    await closing
+    assert [type(got).__name__ for _, got in peer.frames[1:]] == ["Consume", "Cancel", "Ack", "Close"]
+    assert len(peer.numbers) == 0
+
+
+async def test_what_is_held_back_ends_with_the_channel() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    peer.silent.add(commands.Basic.Consume)
+    channel.ask(consume("work", "tag"))
+    cancelling = channel.ask(commands.Basic.Cancel(consumer_tag="tag"))
+    channel.leave()
+    peer.say(Close(404, "NOT_FOUND - no queue", 0, 0))
+    with pytest.raises(ChannelGone, match="404"):
+        await cancelling
+    await turn()
+    assert [type(got).__name__ for _, got in peer.frames[1:]] == ["Consume", "CloseOk"]
+    assert (len(peer.numbers), peer.alive) == (0, True)

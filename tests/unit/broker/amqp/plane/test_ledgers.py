@@ -45,6 +45,45 @@ def test_every_finished_tag_is_acked_at_its_flush_and_no_running_one(
     assert ledger.take() == []
 
 
+@given(st.data(), st.integers(1, 12))
+def test_no_order_of_deliveries_and_ends_makes_the_broker_refuse_an_ack(data: st.DataObject, prefetch: int) -> None:
+    ledger, broker = AckLedger(), Unacked(0)
+    finished: set[int] = set()
+    last = 0
+    for _ in range(data.draw(st.integers(0, 60))):
+        running = sorted(broker.open - finished)
+        match data.draw(st.sampled_from(["deliver", "finish", "flush"])):
+            case "deliver" if len(broker.open) < prefetch:
+                last += 1
+                broker.open.add(last)
+            case "finish" if running:
+                tag = data.draw(st.sampled_from(running))
+                ledger.finish(tag)
+                finished.add(tag)
+            case "flush":
+                acks = ledger.take()
+                acked = [broker.ack(tag, multiple=multiple) for tag, multiple in acks]
+                assert set().union(*acked) == finished, "all that is finished, and nothing that runs"
+                lowest = min(running, default=last + 1)
+                assert sum(tag < lowest for tag, _ in acks) <= 1, "one ack for all that has nothing running below it"
+                finished.clear()
+                assert len(ledger) <= len(broker.open)
+            case _:
+                pass
+        assert len(ledger) <= prefetch
+
+
+def test_what_it_remembers_does_not_grow_behind_a_long_job() -> None:
+    ledger = AckLedger()
+    for tag in range(2, 10_002):
+        ledger.finish(tag)
+        assert ledger.take() == [(tag, False)]
+        assert len(ledger) == 1
+    ledger.finish(1)
+    assert ledger.take() == [(1, True)]
+    assert len(ledger) == 0
+
+
 def test_one_long_job_does_not_hold_up_the_acks_of_the_others() -> None:
     ledger = AckLedger()
     for tag in (2, 3, 4):

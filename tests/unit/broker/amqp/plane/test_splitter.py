@@ -48,8 +48,10 @@ def message(method: commands.Frame, *bodies: bytes, number: int = HOT) -> list[b
     return [pamqp.frame.marshal(frame, number) for frame in frames]
 
 
-def deliver(tag: int, *bodies: bytes, number: int = HOT, redelivered: bool = False) -> list[bytes]:
-    return message(commands.Basic.Deliver("tag", tag, redelivered, "", "work"), *bodies, number=number)
+def deliver(
+    tag: int, *bodies: bytes, number: int = HOT, redelivered: bool = False, exchange: str = "", key: str = "work"
+) -> list[bytes]:
+    return message(commands.Basic.Deliver("tag", tag, redelivered, exchange, key), *bodies, number=number)
 
 
 CLOSE = commands.Channel.Close(404, "NOT_FOUND - no queue", 60, 40)
@@ -68,9 +70,12 @@ PARTS = [
     deliver(2),
     COLD_FRAMES[2:5],
     deliver(3, b"a" * 40, b"b" * 40, b"c", redelivered=True),
+    deliver(5, b"news", redelivered=True, exchange="logs", key="straße.a"),
+    deliver(6, b"news", exchange="logs", key=""),
     message(commands.Basic.Return(312, "NO_ROUTE", "", "nowhere"), b"lost"),
     [COLD_FRAMES[5]],
     message(commands.Basic.GetOk(4, True, "", "work", 3), b"got"),
+    message(commands.Basic.GetOk(5, False, "logs", "a.b", 2), b"got"),
     [command(HOT, commands.Basic.Cancel("tag", True)), command(HOT, commands.Basic.QosOk())],
     [COLD_FRAMES[6], command(HOT, CLOSE)],
 ]
@@ -81,8 +86,11 @@ EVENTS: list[Event] = [
     Confirmed(8, False, False),
     Delivered(2, False, content(0), b""),
     Delivered(3, True, content(81), b"a" * 40 + b"b" * 40 + b"c"),
+    Delivered(5, True, content(4), b"news", "logs", "straße.a"),
+    Delivered(6, False, content(4), b"news", "logs", ""),
     Returned(312, "NO_ROUTE", content(4), b"lost"),
     Got(4, True, 3, content(3), b"got"),
+    Got(5, False, 2, content(3), b"got", "logs", "a.b"),
     Cancelled("tag"),
     Closed(404, "NOT_FOUND - no queue"),
 ]
@@ -146,6 +154,7 @@ def test_messages_of_two_channels_may_be_interleaved() -> None:
     assert [event.body for event in other.events if isinstance(event, Delivered)] == [b"xy"]
 
 
+@pytest.mark.alone
 def test_a_large_message_costs_its_size_once_however_it_is_cut() -> None:
     def seconds(megabytes: int) -> float:
         part = bytes(131_064)
@@ -173,9 +182,10 @@ def test_a_large_message_costs_its_size_once_however_it_is_cut() -> None:
         deliver(1, b"x")[0] + deliver(1, b"x")[1] + pamqp.frame.marshal(ContentBody(b"xy"), HOT),
         b"\x01\x00\x05\x00\x00\x00\x02\x00\x3c\xce",
         b"\x01\x00\x05\x00\x00\x00\x06\x00\x3c\x00\x3c\x01a\xce",
+        b"\x01\x00\x05\x00\x00\x00\x11\x00\x3c\x00\x3c\x01a" + bytes(9) + b"\x01x\xce",
         b"\x09\x00\x05\x00\x00\x00\x00\xce",
     ],
-    ids=["end octet", "size", "method in a message", "header alone", "too much body", "short", "cut", "type"],
+    ids=["end octet", "size", "method in a message", "header alone", "too much body", "short", "cut", "no key", "type"],
 )
 def test_what_amqp_does_not_allow_is_a_violation(stream: bytes) -> None:
     with pytest.raises(ProtocolViolation):

@@ -1,0 +1,106 @@
+"""Where RabbitMQ's management API is, from the URL of the broker or one of its own. Pure.
+
+Without a URL of its own it is looked for on the broker's hosts, at RabbitMQ's own ports: 15672, and for ``amqps://``
+15671 by TLS alone, since the password goes along. No password is in a repr, a label or an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from taskq.broker.amqp.location import Location
+from taskq.errors import UsageError
+
+_PORTS = {"http": 80, "https": 443}
+_OWN_PORTS = {"amqp": ("http", 15672), "amqps": ("https", 15671)}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place to ask. ``label``: its URL for people. ``prefix`` stands before ``/api``. ``login``: a header."""
+
+    label: str
+    host: str
+    port: int
+    tls: bool
+    prefix: str = ""
+    login: str = field(default="", repr=False)
+
+
+def endpoints(location: Location, url: str = "") -> tuple[Endpoint, ...]:
+    """Return where to ask, in this order. ``url``: the only place, ``http(s)://[user:password@]host[:port][/prefix]``.
+
+    Without a user in it, user and password are the broker's. Raises :class:`UsageError` for what is no such URL.
+    """
+    address = urlsplit(location.addresses[0])
+    if url:
+        return (_named(_split(url), address),)
+    scheme, port = _OWN_PORTS[address.scheme]
+    hosts = dict.fromkeys(urlsplit(each).hostname or "" for each in location.addresses)
+    return tuple(
+        Endpoint(f"{scheme}://{_bracketed(host)}:{port}", host, port, scheme == "https", login=_login(address))
+        for host in hosts
+    )
+
+
+def tls_context(location: Location) -> ssl.SSLContext:
+    """Return how to verify the API: as the broker, by what the URL says after its ``?``. Reads files."""
+    given = dict(parse_qsl(urlsplit(location.addresses[0]).query))
+    context = ssl.create_default_context(
+        cafile=given.get("cafile"), capath=given.get("capath"), cadata=given.get("cadata")
+    )
+    if "certfile" in given:
+        context.load_cert_chain(given["certfile"], given.get("keyfile"))
+    if given.get("no_verify_ssl") == "1":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _split(url: str) -> SplitResult:
+    if not url.isprintable() or " " in url:
+        raise _nonsense("it has blanks or line breaks in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _nonsense("host or port cannot be read") from None
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        raise _nonsense("it begins with http:// or https:// and a host")
+    if "@" in parts.path or "?" in url or "#" in url:
+        raise _nonsense("behind the host comes a path at most")
+    return parts
+
+
+def _named(parts: SplitResult, address: SplitResult) -> Endpoint:
+    assert parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    prefix = parts.path.rstrip("/").removesuffix("/api")
+    return Endpoint(
+        f"{parts.scheme}://{_bracketed(parts.hostname)}{port}{prefix}",
+        parts.hostname,
+        parts.port or _PORTS[parts.scheme],
+        parts.scheme == "https",
+        prefix,
+        _login(parts if parts.username else address),
+    )
+
+
+def _login(parts: SplitResult) -> str:
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _nonsense(why: str) -> UsageError:
+    # Never with a piece of the URL: where a password was not quoted, any of them may be a piece of it.
+    return UsageError(
+        f"management_url (TASKQ_MANAGEMENT_URL): {why}. It is http://host:15672 or "
+        "https://user:password@host:15671/path; in a user or password, write @ as %40, : as %3A, / as %2F"
+    )

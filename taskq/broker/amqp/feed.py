@@ -1,0 +1,122 @@
+"""What a queue's deliveries come from: one AMQP consumer at a time, whose prefetch is what the slots leave.
+
+Theory of operation. The broker bounds what it hands out by the prefetch of an AMQP consumer, which is fixed when that
+is made. A slot may be taken although the broker has no delivery open for it: a settle keeps it (its thread still runs),
+or the delivery's channel or connection went, and its job runs on. So the AMQP consumer is *refitted* then: cancelled,
+before the ack goes out where there is one, and made again with another prefetch, or not at all while that is 0. Thus
+
+    prefetch of the AMQP consumer = slots - those that are taken by anything but its own deliveries
+
+is kept by refitting whenever it does not hold, see :class:`Slots`; in the normal course it always holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from pamqp import commands
+from pamqp.base import Frame
+
+from taskq.broker.amqp.plane.commands import consume
+from taskq.broker.amqp.plane.events import Got
+from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.hotchannel import HotChannel
+from taskq.broker.amqp.slots import Slots
+
+_CLOSE_S = 5.0
+
+
+class Feed:
+    """Consumes ``queue``. ``channel``: where, while it does."""
+
+    def __init__(self, queue: str, slots: int) -> None:
+        self.slots: Slots[HotChannel] = Slots(slots)
+        self.channel: HotChannel | None = None
+        self._queue = queue
+        self._tag = 0  # of the AMQP consumer that was asked for last
+        self._prefetch = 0  # and its prefetch; 0 when it was cancelled
+        self._cancelling: asyncio.Future[Frame | Got] | None = None
+        self._refitting: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def open(self, channel: HotChannel) -> None:
+        """Consume on ``channel`` from now on, as soon as there is a slot. Raises :class:`ChannelGone`."""
+        self.leave()
+        self.channel = channel
+        self.slots.enter(channel)
+        if spare := self.slots.spare:
+            await self._consume(channel, spare)
+
+    def leave(self) -> None:
+        """Consume no more, where the broker has ended the AMQP consumer or the channel; what runs there, runs on."""
+        self.slots.leave()
+        self.channel, self._cancelling, self._prefetch = None, None, 0
+
+    async def stop(self) -> None:
+        """Consume no more, for good. It waits for the broker to say so, and no longer than a moment."""
+        self._stopped = True
+        if self._refitting is not None:
+            self._refitting.cancel()
+            await asyncio.gather(self._refitting, return_exceptions=True)
+        if self.channel is not None:
+            self._cancel(self.channel)
+        if self._cancelling is not None:
+            await asyncio.wait({self._cancelling}, timeout=_CLOSE_S)
+
+    def give(self, channel: HotChannel, tag: int, *, keep: bool) -> None:
+        """Free the slot of a delivery that is settled or lost, or ``keep`` it until :meth:`free`."""
+        if keep:
+            self.slots.keep()
+        self.slots.give(channel, tag)
+        if self.slots.spare != self._prefetch:
+            self._refit()
+
+    def acknowledge(self, channel: HotChannel, tag: int, *, keep: bool) -> None:
+        """Take a delivery from the broker's books, and free or keep its slot."""
+        if keep and channel is self.channel:
+            self._cancel(channel)  # which leaves before the ack: the broker fills no slot in between
+        channel.ack(tag)
+        self.give(channel, tag, keep=keep)
+
+    def free(self) -> None:
+        """Use a slot again that was kept."""
+        self.slots.free()
+        self._refit()
+
+    async def _consume(self, channel: HotChannel, prefetch: int) -> None:
+        self._tag += 1
+        self._prefetch = prefetch
+        qos = channel.ask(commands.Basic.Qos(prefetch_count=prefetch))
+        await channel.call(consume(self._queue, str(self._tag)))
+        await qos
+
+    def _cancel(self, channel: HotChannel) -> None:
+        if self._prefetch:
+            self._prefetch = 0
+            self._cancelling = channel.ask(commands.Basic.Cancel(consumer_tag=str(self._tag)))
+
+    def _refit(self) -> None:
+        channel = self.channel
+        if self._stopped or channel is None or channel.over:
+            return
+        if self._refitting is None or self._refitting.done():
+            self._refitting = asyncio.create_task(self._refitted(channel), name="taskq: prefetch")
+
+    async def _refitted(self, channel: HotChannel) -> None:
+        """Cancel and consume until the prefetch is what the slots leave."""
+        with suppress(ChannelGone):
+            while channel is self.channel:
+                if (cancelling := self._cancelling) is not None:
+                    await asyncio.shield(cancelling)
+                    if self._cancelling is cancelling:
+                        self.slots.set_apart()
+                        self._cancelling = None
+                    continue
+                wanted = self.slots.spare
+                if wanted == self._prefetch:
+                    return
+                if self._prefetch:
+                    self._cancel(channel)
+                else:
+                    await self._consume(channel, wanted)

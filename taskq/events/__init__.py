@@ -1,0 +1,1 @@
+"""Publish and subscribe: events to an exchange, and streams of them. Subscriptions are run by the worker."""

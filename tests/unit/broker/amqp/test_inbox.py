@@ -1,0 +1,103 @@
+"""The reply queue: one channel from its making to its end, whenever that comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pamqp import commands
+
+from taskq.broker.amqp.inbox import AmqpInbox
+from taskq.errors import AccessRefused, BrokerUnreachable
+from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
+from taskq.wire.message import Message
+from tests.support.amqppeer import Peer, delivery
+from tests.support.waiting import until
+from tests.unit.broker.amqp.test_consumer import Broker
+
+Ack, Consume, Declare, Delete = (
+    commands.Basic.Ack,
+    commands.Basic.Consume,
+    commands.Queue.Declare,
+    commands.Queue.Delete,
+)
+
+
+@asynccontextmanager
+async def reading() -> AsyncIterator[tuple[Broker, Peer, AmqpInbox, list[Message]]]:
+    broker, peer, got = Broker(), Peer(), list[Message]()
+    broker.line.connect(peer)
+    inbox = AmqpInbox(broker, got.append)
+    await inbox.open()
+    yield broker, peer, inbox, got
+    await inbox.close()
+
+
+async def test_it_is_made_read_and_deleted_on_one_channel() -> None:
+    async with reading() as (broker, peer, inbox, got):
+        peer.deliver(1, b"reply")
+        assert [message.body for message in got] == [b"reply"]
+    assert {number for number, _ in peer.frames} == {1}
+    assert [sent.queue for sent in peer.of(Declare, Delete)] == [inbox.address] * 2
+    assert (broker.events, len(peer.numbers)) == ([], 0)
+    await inbox.close()
+    assert len(peer.of(Delete)) == 1
+
+
+async def test_what_arrives_on_a_channel_is_acknowledged_on_that_channel() -> None:
+    async with reading() as (broker, peer, _, got):
+        peer.say(commands.Basic.Cancel(consumer_tag="replies", nowait=True))  # and so it reads on another one
+        await until(lambda: broker.kinds() == [ConsumerInterrupted, ConsumerResumed])
+        assert [number for number, each in peer.frames if isinstance(each, Consume)] == [1, 2]
+        peer.say(*delivery(7, b"reply"), channel=2)
+        await peer.until_got(Ack)
+        assert [(number, each.delivery_tag) for number, each in peer.frames if isinstance(each, Ack)] == [(2, 7)]
+        assert len(got) == 1
+
+
+async def test_it_comes_back_on_the_next_connection_under_its_name() -> None:
+    async with reading() as (broker, _, inbox, got):
+        broker.line.lose()
+        following = Peer()
+        broker.line.connect(following)
+        await until(lambda: broker.kinds() == [ConsumerInterrupted, ConsumerResumed])
+        assert [sent.queue for sent in following.of(Declare)] == [inbox.address]
+        following.deliver(1, b"reply")
+        assert len(got) == 1
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_close_after_an_opening_that_was_cancelled_anywhere_takes_it_down(turns: int) -> None:
+    broker, peer = Broker(), Peer()
+    broker.line.connect(peer)
+    inbox = AmqpInbox(broker, lambda message: None)
+    opening = asyncio.create_task(inbox.open())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    await inbox.close()
+    await until(lambda: len(peer.numbers) == 0)
+    assert len(peer.of(Delete)) == len(peer.of(Declare))
+    assert (peer.alive, broker.events) == (True, [])
+
+
+async def test_an_opening_that_goes_on_after_the_close_ends_and_reads_nothing() -> None:
+    broker, peer = Broker(), Peer()
+    broker.line.connect(peer)
+    inbox = AmqpInbox(broker, lambda message: None)
+    opening = asyncio.create_task(inbox.open())
+    closing = asyncio.create_task(inbox.close())
+    with pytest.raises(BrokerUnreachable):
+        await opening
+    await closing
+    await until(lambda: len(peer.numbers) == 0)
+
+
+async def test_a_missing_permission_ends_the_opening_and_is_named() -> None:
+    broker, peer = Broker(), Peer()
+    broker.line.connect(peer)
+    text = "ACCESS_REFUSED - access to queue 'r' in vhost '/' refused for user 'bob'"
+    peer.refuse = lambda asked: (403, text) if isinstance(asked, Declare) else None
+    with pytest.raises(AccessRefused, match="'configure' permission"):
+        await AmqpInbox(broker, lambda message: None).open()

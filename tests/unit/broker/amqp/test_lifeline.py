@@ -1,0 +1,140 @@
+"""One connection for all who need it: its first opening is shared, and its end wakes whoever waits."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from taskq.broker.amqp.lifeline import Lifeline, Way
+from taskq.broker.amqp.link import Link
+from taskq.broker.amqp.location import read_location
+from taskq.errors import AccessRefused, BrokerUnreachable
+from taskq.lifecycle import BrokerConnected, BrokerLost, Event
+from tests.support.amqppeer import Peer
+from tests.support.waiting import until
+
+
+class Opened(Peer):
+    """A link that was opened."""
+
+    async def close(self) -> None:
+        self.plane.abort("it was closed")
+
+    def abort(self, reason: str) -> None:
+        self.plane.abort(reason)
+
+
+class Net:
+    """Opens links when `up` is set; before that it waits, or raises `error`."""
+
+    def __init__(self) -> None:
+        self.up = asyncio.Event()
+        self.error: Exception | None = None
+        self.tried = 0
+        self.links: list[Opened] = []
+
+    async def open(self, address: str, **options: Any) -> Any:
+        self.tried += 1
+        if self.error is not None:
+            raise self.error
+        await self.up.wait()
+        self.links.append(Opened())
+        return self.links[-1]
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch) -> Net:
+    net = Net()
+    monkeypatch.setattr(Link, "open", net.open)
+    return net
+
+
+def lifeline(emit: Callable[[Event], None] = lambda event: None, *, timeout_s: float = 5.0) -> Lifeline:
+    way = Way(
+        location=read_location("amqp://here"),
+        program="test",
+        heartbeat_s=15,
+        connect_timeout_s=timeout_s,
+        emit=emit,
+        rng=Random(1),
+    )
+    return Lifeline(way, "publish")
+
+
+async def waiting(line: Lifeline, count: int) -> list[asyncio.Task[Link]]:
+    tasks = [asyncio.create_task(line.link()) for _ in range(count)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_the_first_opening_is_shared_and_a_cancelled_wait_does_not_end_it(net: Net) -> None:
+    line = lifeline()
+    first, *others = await waiting(line, 3)
+    first.cancel()
+    await asyncio.wait([first])
+    net.up.set()
+    assert await asyncio.gather(*others) == [net.links[0]] * 2
+    assert net.tried == 1
+    await line.close()
+
+
+async def test_an_attempt_that_fails_is_one_error_for_all_and_is_over_in_its_time(net: Net) -> None:
+    line = lifeline(timeout_s=0.05)
+    began = asyncio.get_running_loop().time()
+    errors = await asyncio.gather(*(line.start() for _ in range(5)), return_exceptions=True)
+    assert [type(error) for error in errors] == [BrokerUnreachable] * 5
+    assert asyncio.get_running_loop().time() - began < 0.5, "not one attempt after the other"
+    net.error = AccessRefused("no")
+    with pytest.raises(AccessRefused):
+        await line.start()
+    net.error = None
+    net.up.set()
+    await line.start()
+    assert line.started
+    await line.close()
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("when", ["first", "later"])
+async def test_the_end_wakes_all_who_wait_with_an_error_that_says_so(net: Net, how: str, when: str) -> None:
+    line = lifeline()
+    if when == "later":
+        net.up.set()
+        await line.start()
+        net.up.clear()
+        net.links[0].plane.abort("cut")
+        await until(lambda: net.tried == 2)
+    tasks = await waiting(line, 3)
+    if how == "abort":
+        line.abort()
+    await line.close()
+    for wait in (*tasks, line.link(), line.start()):
+        with pytest.raises(BrokerUnreachable, match="closed by this program"):
+            await wait
+
+
+async def test_an_abort_ends_the_connection_at_once_and_tells_of_no_loss(net: Net) -> None:
+    events: list[Event] = []
+    line = lifeline(events.append)
+    net.up.set()
+    await line.start()
+    line.abort()
+    assert net.links[0].transport.aborted
+    await line.close()
+    await line.close()
+    assert [type(event) for event in events] == [BrokerConnected]
+
+
+async def test_an_old_loss_is_no_reason_once_it_is_connected_again(net: Net) -> None:
+    events: list[Event] = []
+    line = lifeline(events.append)
+    net.up.set()
+    await line.start()
+    net.links[0].plane.abort("cut")
+    await until(lambda: len(net.links) == 2)
+    assert [type(event) for event in events] == [BrokerConnected, BrokerLost, BrokerConnected]
+    assert "was lost" not in str(line.trouble())
+    await line.close()
