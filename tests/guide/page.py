@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +20,10 @@ MARKS = {
     "harness": "runs inside `async with Harness(app)`, with the harness as `h`; the value names another app",
     "raises": "must raise this error; a comment `# Error: text` in the block is held against its text",
     "output": "what the python block before printed",
+    "part": "the block is a part of this file of the repository, letter for letter",
     "background": "a command that goes on, under this name; its output is compared when it has ended",
     "until": "with `background`: it is ready when it has written this",
-    "after": "`name:text` waits until the command of that name has written the text",
+    "after": "`name:text` waits until the command of that name has written the text; several with `;`",
     "stop": "interrupts the command of this name first, as Ctrl-C does",
     "skip": "is not run, for this reason",
 }
@@ -100,6 +101,20 @@ def scenery_of(page: Page) -> Page | None:
     name = page.name.removesuffix(".md").replace("/", ".")
     path = ROOT / "tests" / "guide" / "scenery" / f"{name}.md"
     return read_page(path.relative_to(ROOT).as_posix(), path.read_text("utf-8")) if path.exists() else None
+
+
+def on_rabbitmq(page: Page) -> Page:
+    """Return a page with its commands as a reader runs them on RabbitMQ: the variable in front, and no other change."""
+    prompt = re.compile(r"^\$ ", re.MULTILINE)
+    return replace(
+        page,
+        blocks=tuple(
+            replace(block, text=prompt.sub("$ TASKQ_URL=amqp://localhost ", block.text))
+            if block.language == "console"
+            else block
+            for block in page.blocks
+        ),
+    )
 
 
 def all_pages() -> list[Page]:

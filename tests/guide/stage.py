@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from taskq.testing import Harness
-from tests.guide.page import Block, Page, scenery_of
+from tests.guide.page import ROOT, Block, Page, scenery_of
 from tests.guide.terminal import Terminal
 from tests.guide.transcript import difference
 
@@ -48,6 +48,9 @@ class Stage:
         if "output" in block.marks:
             differs = difference(block.text, self.printed, str(self.folder))
             assert not differs, f"{block.place}: the program prints something else\n{differs}"
+        elif "part" in block.marks:
+            text = (ROOT / block.marks["part"]).read_text("utf-8")
+            assert block.text in text, f"{block.place} is no part of {block.marks['part']}"
         elif "file" in block.marks:
             self._write(block)
         elif block.language == "python":

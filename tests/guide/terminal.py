@@ -118,8 +118,8 @@ class Terminal:
 
     async def play(self, block: Block) -> None:
         """Run the commands of a block. Raises ``AssertionError`` with the differences."""
-        if "after" in block.marks:
-            name, _, text = block.marks["after"].partition(":")
+        for wanted in filter(None, block.marks.get("after", "").split(";")):
+            name, _, text = wanted.partition(":")
             await self._background[name].wrote(text)
         for line, shown in commands(block.text):
             command = Command(block.place, shown)

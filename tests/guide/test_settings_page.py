@@ -9,12 +9,14 @@ from taskq.settings import SettingArguments, Settings
 from tests.guide.page import ROOT
 
 _ROW = re.compile(
-    r"^\| `(?P<argument>\w+)` \| `(?P<environment>\w+)` \| `(?P<default>[^`]*)` \| (?P<unit>[^|]+) \|", re.M
+    r"^\| `(?P<argument>\w+)` \| `(?P<environment>\w+)` \| (?:`(?P<default>[^`]+)`|–) \| (?P<unit>[^|]+) \|", re.M
 )
 
 
 def rows() -> list[dict[str, str]]:
-    return [found.groupdict() for found in _ROW.finditer((ROOT / "docs/reference/settings.md").read_text("utf-8"))]
+    return [
+        found.groupdict(default="") for found in _ROW.finditer((ROOT / "docs/reference/settings.md").read_text("utf-8"))
+    ]
 
 
 def test_the_table_has_each_setting_once_and_in_order() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guide.page import PageError, read_page
+from tests.guide.page import PageError, on_rabbitmq, read_page
 from tests.guide.stage import perform
 from tests.guide.transcript import difference
 from tests.support.waiting import eventually
@@ -34,6 +34,8 @@ APP = block(
         block("x = 1", marks="file=a/b.py") + block("import a.b\nassert a.b.x == 1"),
         block("$ echo one\none\n$ echo two\ntwo", "console"),
         block("$ seq 3\n1\n...\n3", "console"),
+        block("import re\nimport shlex", marks="part=tests/guide/page.py"),
+        block("$ date +%T\n12:00:00", "console"),
         block("echo go\nexec sleep 60", "sh", "file=wait.sh")
         + block("$ bash wait.sh\ngo", "console", "background=A until=go"),
     ],
@@ -52,6 +54,7 @@ async def test_a_right_page_passes(text: str, tmp_path: Path) -> None:
         APP + block("double.bind(4)", marks="raises=InvalidArguments"),
         APP + block("double.bind()\n# InvalidArguments: double: n: is missing", marks="raises=InvalidArguments"),
         APP + block("1 / 0", marks="raises=InvalidArguments"),
+        block("import re\nimport json", marks="part=tests/guide/page.py"),
         block("raise ImportError", marks="file=broken.py"),
         block("$ echo one\ntwo", "console"),
         block("$ seq 3\n1\n...\n4", "console"),
@@ -93,6 +96,13 @@ async def test_all_commands_of_a_page_get_the_same_rabbitmq(tmp_path: Path) -> N
     await perform(read_page("page.md", text), tmp_path)
     first, second = (tmp_path / "urls").read_text().split()
     assert first == second != "amqp://localhost"
+
+
+def test_a_page_on_rabbitmq_has_the_variable_in_front_of_each_command_and_is_else_the_same() -> None:
+    text = APP + block("$ taskq ping\n$ ready\ncosts $ 5", "console")
+    python, console = on_rabbitmq(read_page("page.md", text)).blocks
+    assert python == read_page("page.md", text).blocks[0]
+    assert console.text == "$ TASKQ_URL=amqp://localhost taskq ping\n$ TASKQ_URL=amqp://localhost ready\ncosts $ 5\n"
 
 
 async def test_a_page_that_fails_leaves_no_process_behind(tmp_path: Path) -> None:

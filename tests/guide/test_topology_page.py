@@ -9,12 +9,16 @@ from dataclasses import replace
 import pytest
 
 from taskq.broker.amqp.ladder import LADDER, LEVELS, LONGEST_S, OUT, PREFIX, UNIT_MS, UNROUTABLE, level_name, way_out
-from taskq.broker.amqp.topology import Argument, Binding, QueueSpec, queue_specs, reply_queue
+from taskq.broker.amqp.topology import Argument, BindingSpec, QueueSpec, queue_specs, reply_queue, temporary_queue
+from taskq.tasks.exchanges import TemporaryQueue
 from taskq.tasks.queues import Queue
 from tests.guide.page import ROOT
 
 PAGE = (ROOT / "docs/reference/topology.md").read_text("utf-8")
 LEVEL = 4  # the one that the page shows
+TEMPORARY = TemporaryQueue(
+    name="taskq.subscription.<uuid>", label="events", bindings=(), limit=1000, overflow="drop-head"
+)
 _ARGUMENT = re.compile(r"^\| `(?P<queue>[^`]+)` \| `(?P<argument>[^`]+)` \| `(?P<value>[^`]+)` \|", re.M)
 _EXCHANGE = re.compile(r"^\| `(?P<name>[^`]+)` \| (?P<kind>topic|fanout) \| (?P<arguments>.*) \|$", re.M)
 
@@ -37,6 +41,7 @@ def declared() -> dict[str, QueueSpec]:
         *queue_specs(Queue("images")),
         queue_specs(Queue("letters", type="classic", max_priority=5))[1],
         reply_queue("taskq.reply.<uuid>"),
+        temporary_queue(TEMPORARY),
         *(spec for spec in LADDER.queues if spec.name in (UNROUTABLE, level_name(LEVEL))),
     ]
     return {spec.name: spec for spec in specs}
@@ -46,8 +51,11 @@ def test_the_table_has_each_queue_with_each_argument_and_value() -> None:
     assert shown() == {name: dict(spec.arguments) for name, spec in declared().items()}
 
 
-def test_every_queue_is_durable_and_stays_until_it_is_deleted_or_expires() -> None:
-    specs = [*declared().values(), *LADDER.queues]
+def test_every_queue_but_temporary_ones_is_durable_and_stays_until_it_is_deleted_or_expires() -> None:
+    lasting = declared()
+    temporary = lasting.pop(TEMPORARY.name)
+    assert (temporary.durable, temporary.exclusive, temporary.auto_delete) == (False, True, False)
+    specs = [*lasting.values(), *LADDER.queues]
     assert all(spec.durable and not spec.exclusive and not spec.auto_delete for spec in specs)
 
 
@@ -73,13 +81,16 @@ def test_the_table_has_each_exchange() -> None:
 
 
 def test_the_bindings_are_those_that_the_page_describes() -> None:
-    described = {Binding(UNROUTABLE, UNROUTABLE)}
+    described = {BindingSpec(UNROUTABLE, UNROUTABLE)}
     for level in range(LEVELS):
         name, higher = level_name(level), "*." * (LEVELS - 1 - level)
         lower = level_name(level - 1) if level else OUT
-        described |= {Binding(name, name, f"{higher}1.#"), Binding(name, lower, f"{higher}0.#", to_exchange=True)}
+        described |= {
+            BindingSpec(name, name, f"{higher}1.#"),
+            BindingSpec(name, lower, f"{higher}0.#", to_exchange=True),
+        }
     assert set(LADDER.bindings) == described
-    assert way_out("images") == Binding(OUT, "images", "*." * 28 + "images")
+    assert way_out("images") == BindingSpec(OUT, "images", "*." * 28 + "images")
 
 
 def test_the_page_says_how_long_the_ladder_is() -> None:

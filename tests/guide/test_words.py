@@ -92,9 +92,11 @@ def in_code(name: str, text: str) -> bool:
 
 
 def names() -> list[str]:
-    events = [
-        name for name in vars(taskq.lifecycle) if name.startswith(("Job", "Worker")) and not name.endswith("Event")
-    ]
+    roots = {"Event", "JobEvent", "ExecutionEvent", "ExecutionEnded", "BrokerEvent"}
+    kinds = {
+        n for n, v in vars(taskq.lifecycle).items() if isinstance(v, type) and issubclass(v, taskq.lifecycle.Event)
+    }
+    events = kinds - roots
     return [*taskq.__all__, *taskq.testing.__all__, *events, *map(str, DeadReason)]
 
 

@@ -16,7 +16,7 @@ _ALIKE = (
     (re.compile(r"\b[0-9a-f]{32}\b"), "<message id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), "<instant>"),
     (re.compile(r"\b1\d{12}\b"), "<milliseconds>"),
-    (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d(\.\d{3})?\b"), "<time>"),
     (re.compile(r"\b(in|after|waiting|attempt \d+,) (<1 ms|\d+(\.\d+)? (ms|s|min))"), r"\1 <duration>"),
     (re.compile(r'("duration_s"): [0-9.e-]+'), r"\1: <duration>"),
     (re.compile(r"\b(worker|process|pid) \d+\b"), r"\1 <pid>"),
