@@ -27,7 +27,7 @@ check: lint types layers ## lint, types, layers and the unit tests (under 90 s)
 	@$(PY) -m pytest -q -n 2 tests/unit
 
 test: lint types layers rabbitmq ## everything: lint, types, layers, then the whole test suite
-	@$(PY) -m pytest -n 2 -m "not alone"
+	@$(PY) -m pytest -n 3 -m "not alone"
 	@echo "== tests that measure time, by themselves"
 	@$(PY) -m pytest -m alone
 
