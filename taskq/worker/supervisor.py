@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
 from taskq.clock import Clock
 from taskq.lifecycle import ChildExited, Emitter
 from taskq.tasks.retry import Exponential, wait_s
 
 USAGE_STATUS = 2
+# How a child ends that our stop signal met while it was starting: by the signal itself, or, when it takes SIGTERM for a
+# Ctrl-C by then, as Python ends by one.
+_STOPPED_EARLY = (-SIGTERM, -SIGINT, 130)
 _BACKOFF = Exponential(0.2, cap=30.0, jitter=False)
 _LIVED_WELL_S = 60.0
 _KILL_MARGIN_S = 10.0
@@ -91,8 +94,8 @@ class Supervisor:
         if status == USAGE_STATUS:
             self._worst = USAGE_STATUS
             self.stop("a child cannot start")
-        if self._stopping.is_set() and status == -SIGTERM:
-            status = 0  # our own signal met a child that was still starting, before it could handle any
+        if self._stopping.is_set() and status in _STOPPED_EARLY:
+            status = 0
         over = self._stopping.is_set() or (self._options.burst and status in (0, 1))
         if over:
             self._worst = max(self._worst, 1 if status not in (0, USAGE_STATUS) else status)

@@ -36,6 +36,7 @@ signal.signal(signal.SIGTERM, count); ready()
 while True: signal.pause()
 """
 )
+STARTS = START + "signal.signal(signal.SIGTERM, signal.default_int_handler); ready()\nwhile True: signal.pause()"
 STUBBORN = START + "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready()\nwhile True: signal.pause()"
 UNTIL_PARENT_DIES = START + "ready(); sys.stdin.buffer.read(); (folder / 'orphaned').touch()"
 
@@ -174,6 +175,17 @@ async def test_stop_before_a_child_listens_is_no_failure(tmp_path: Path) -> None
 
     assert await run.while_running(story) == 0
     assert [e.status for e in run.events] in ([-15], [0])
+
+
+async def test_stop_of_a_child_that_takes_it_for_a_ctrl_c_while_it_starts_is_no_failure(tmp_path: Path) -> None:
+    run = Run(tmp_path, STARTS)
+
+    async def story() -> None:
+        await until(run.ready)
+        run.supervisor.stop("SIGTERM")
+
+    assert await run.while_running(story) == 0
+    assert [e.status for e in run.events] == [-2]
 
 
 async def test_children_are_out_of_reach_of_the_terminals_ctrl_c(tmp_path: Path) -> None:
