@@ -34,11 +34,25 @@ class Line:
 def line_for(event: life.Event) -> Line:
     """Return the line of an event; one of a kind that is not worded here is shown as it is, at level DEBUG."""
     level, text = _worded(event)
-    known = {field.name: getattr(event, field.name) for field in fields(event)}
+    shown: dict[str, Any] = {"event": type(event).__name__}
+    for name in _shown(type(event)):
+        value = getattr(event, name)
+        if value is not None:
+            shown[name] = value
     if isinstance(event, life.HookFailed):
-        known["error"] = describe(event.error).short
-    shown = {k: v for k, v in known.items() if v is not None and k not in ("traceback", "stack")}
-    return Line(level, text, {"event": type(event).__name__, **shown})
+        shown["error"] = describe(event.error).short
+    return Line(level, text, shown)
+
+
+_SHOWN: dict[type[life.Event], tuple[str, ...]] = {}
+
+
+def _shown(kind: type[life.Event]) -> tuple[str, ...]:
+    """Return the names of the fields that go beside the text; what has many lines is in the text alone."""
+    names = _SHOWN.get(kind)
+    if names is None:
+        names = _SHOWN[kind] = tuple(each.name for each in fields(kind) if each.name not in ("traceback", "stack"))
+    return names
 
 
 def _worded(event: life.Event) -> tuple[int, str]:

@@ -10,9 +10,11 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from taskq.lifecycle import Emitter, Event
+from taskq.observability.handler import LineHandler
 from taskq.observability.lines import USUAL_LEVELS, line_for
 from taskq.settings import LogFormat
 
@@ -21,6 +23,7 @@ _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRIT
 _PLAIN = "\x1b[0m"
 _LIBRARIES = ("aio_pika", "aiormq", "pamqp")  # what they shout about, the events of the broker say once
 _OF_LOGGING = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "taskq"}
+_ATTRIBUTES_OF_OURS = len(vars(logging.makeLogRecord({"taskq": {}})))  # with more, some are a caller's
 
 
 def subscribe(emitter: Emitter) -> None:
@@ -38,14 +41,16 @@ def _write(event: Event) -> None:
         return
     line = line_for(event)
     if _log.isEnabledFor(line.level):
-        _log.log(line.level, "%s", line.text, extra={"taskq": line.fields})
+        # As `_log.log` does it, without the search for the line of code that logs, which would only ever find this one.
+        extra = {"taskq": line.fields}
+        _log.handle(_log.makeRecord(_log.name, line.level, __file__, 0, "%s", (line.text,), None, extra=extra))
 
 
 def configure(format: LogFormat, level: str, stream: TextIO | None = None) -> None:
     """Send all logging to ``stream`` (standard error) in the given format; ``AUTO`` asks whether it is a terminal."""
     out = sys.stderr if stream is None else stream
     human = out.isatty() if format is LogFormat.AUTO else format is LogFormat.HUMAN
-    handler = logging.StreamHandler(out)
+    handler = LineHandler(out)
     handler.setFormatter(HumanFormatter(colour=out.isatty()) if human else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _LIBRARIES:
@@ -60,7 +65,7 @@ class HumanFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        when = f"{_local_second(int(record.created))}.{_millis(record):03d}"
         text = record.getMessage()
         if job_id := getattr(record, "job_id", None):
             text = f"{text} [job {job_id}]"
@@ -77,16 +82,34 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{_millis(record):03d}+00:00",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
         line |= getattr(record, "taskq", {})
-        line |= {k: v for k, v in vars(record).items() if k not in _OF_LOGGING and k not in line}
+        if len(vars(record)) > _ATTRIBUTES_OF_OURS:
+            line |= {k: v for k, v in vars(record).items() if k not in _OF_LOGGING and k not in line}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _json(line)
+
+
+_json = json.JSONEncoder(default=str).encode  # `json.dumps` with a `default` makes another encoder for each line
+
+
+@lru_cache(maxsize=2)
+def _second(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=2)
+def _local_second(instant: int) -> str:
+    return datetime.fromtimestamp(instant).strftime("%H:%M:%S")
+
+
+def _millis(record: logging.LogRecord) -> int:
+    return int(record.created % 1 * 1000)
 
 
 def printable(text: str) -> str:
@@ -94,5 +117,7 @@ def printable(text: str) -> str:
 
     Line ends stay, indented, so that a traceback can be read and no second line looks like a record of its own.
     """
+    if text.isprintable():
+        return text
     shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
     return shown.replace("\n", "\n    ")

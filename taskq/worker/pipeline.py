@@ -20,13 +20,13 @@ from taskq.wire.job import JobMessage
 from taskq.worker.decide import decide, decide_temporary
 from taskq.worker.execute import Attempt, Middleware, execute
 from taskq.worker.limits import TimeLimits
-from taskq.worker.outcome import Interrupted, Outcome, TimedOut
+from taskq.worker.outcome import NO_RESULT, Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
 from taskq.worker.processes import Processes
 from taskq.worker.refusal import instead
 from taskq.worker.settle import identify, replacements
 from taskq.worker.tell import Ended, ended_event, event_of
-from taskq.worker.verdict import Bury, HandBack, TryAgain, Verdict
+from taskq.worker.verdict import NO_REPLY, Bury, HandBack, TryAgain, Verdict
 
 _SETTLE_PAUSE_S = 1.0
 
@@ -81,9 +81,7 @@ class Pipeline:
 
     async def _conclude(self, outcome: Outcome, delivery: Delivery, job: JobMessage | None, attempt: Attempt) -> None:
         duration_s = self.clock.monotonic() - attempt.began
-        verdict = decide(outcome, job, self.catalogue.policy_of(job), now=self.clock.now(), rng=self.rng)
-        if delivery.queue in self.catalogue.temporary:
-            verdict = decide_temporary(outcome, verdict)
+        verdict = NO_REPLY if outcome is NO_RESULT else self._decided(outcome, delivery, job)
         job_id = identify(delivery, job)
         verdict, settlement = await self._settle(verdict, delivery, job, job_id, attempt)
         lost = settlement is Settlement.LOST
@@ -100,7 +98,12 @@ class Pipeline:
                 duration_s=duration_s,
             )
             replied = bool(delivery.message.reply_to)
-            self.emitter.emit(DeliveryLost(**ended.fields()) if lost else ended_event(verdict, ended, replied=replied))
+            self.emitter.emit(DeliveryLost(**ended) if lost else ended_event(verdict, ended, replied=replied))
+
+    def _decided(self, outcome: Outcome, delivery: Delivery, job: JobMessage | None) -> Verdict:
+        verdict = decide(outcome, job, self.catalogue.policy_of(job), now=self.clock.now(), rng=self.rng)
+        temporary = delivery.queue in self.catalogue.temporary
+        return decide_temporary(outcome, verdict) if temporary else verdict
 
     async def _outcome(self, delivery: Delivery, attempt: Attempt) -> tuple[JobMessage | None, Outcome]:
         job = read(delivery)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, assert_never
+from typing import TypedDict, assert_never
 
 from taskq.lifecycle import (
     EventDropped,
@@ -18,8 +17,7 @@ from taskq.lifecycle import (
 from taskq.worker.verdict import Bury, Complete, Drop, HandBack, LetExpire, PutOff, TryAgain, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(TypedDict):
     """What every event of an ended execution says; see :class:`taskq.lifecycle.ExecutionEnded`."""
 
     job_id: str
@@ -28,10 +26,6 @@ class Ended:
     attempt: int
     execution: int
     duration_s: float
-
-    def fields(self) -> dict[str, Any]:
-        """Return them by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 _EVENTS: dict[type[Verdict], type[ExecutionEnded]] = {
@@ -52,21 +46,20 @@ def event_of(verdict: Verdict) -> type[ExecutionEnded]:
 
 def ended_event(verdict: Verdict, ended: Ended, *, replied: bool) -> ExecutionEnded:
     """Return the event that tells what became of an execution."""
-    known = ended.fields()
     match verdict:
         case Complete():
-            return JobSucceeded(**known, replied=replied)
+            return JobSucceeded(**ended, replied=replied)
         case TryAgain(wait_s=wait_s, attempts=attempts, error=error):
-            return JobRetried(**known, attempts=attempts, wait_s=wait_s, error=error)
+            return JobRetried(**ended, attempts=attempts, wait_s=wait_s, error=error)
         case PutOff(wait_s=wait_s):
-            return JobSnoozed(**known, wait_s=wait_s)
+            return JobSnoozed(**ended, wait_s=wait_s)
         case HandBack():
-            return JobHandedBack(**known)
+            return JobHandedBack(**ended)
         case Bury(reason, failure):
-            return JobDead(**known, reason=reason, error=failure.short, traceback=failure.traceback)
+            return JobDead(**ended, reason=reason, error=failure.short, traceback=failure.traceback)
         case LetExpire():
-            return JobExpired(**known)
+            return JobExpired(**ended)
         case Drop(reason, failure):
-            return EventDropped(**known, reason=reason, error=failure.short, traceback=failure.traceback)
+            return EventDropped(**ended, reason=reason, error=failure.short, traceback=failure.traceback)
         case _:
             assert_never(verdict)
