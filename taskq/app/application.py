@@ -21,6 +21,7 @@ from taskq.app.routes import lead, take_over
 from taskq.app.working import build_pipeline
 from taskq.broker.protocol import QueueState
 from taskq.client.many import enqueue_many
+from taskq.client.sender import Sending
 from taskq.errors import DeclarationError, UsageError
 from taskq.inspection.dead import DeadLetters
 from taskq.lifecycle import AppOpened, Emitter, Event
@@ -217,10 +218,10 @@ class TaskQ(Generic[S]):
         """
         sender = self.connection.sender
 
-        async def send(call: BoundCall[Any]) -> Job:
-            return await sender.enqueue(self._checked(call))
+        def begin(call: BoundCall[Any]) -> Sending:
+            return sender.begin(self._checked(call))
 
-        return await enqueue_many(send, calls)
+        return await enqueue_many(begin, sender.landed, calls)
 
     @property
     def dead_letters(self) -> DeadLetters:

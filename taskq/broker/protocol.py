@@ -43,7 +43,8 @@ most once in normal operation, twice after a crash of the replying worker.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from asyncio import Future
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -255,8 +256,11 @@ class Broker(Protocol):
         """Make a binding not exist; one that does not exist is no error."""
         ...
 
-    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
-        """Start to publish and return the confirmation to wait for; see the module for what it promises."""
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Future[None]:
+        """Start to publish and return the confirmation to wait for; see the module for what it promises.
+
+        Cancelling it withdraws what has not been sent yet. An error that nobody waits for is no error of its own.
+        """
         ...
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> Consumer:

@@ -11,6 +11,7 @@ The inbox is opened for all who need it meanwhile, and each waits for that no lo
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
 from taskq.broker.protocol import Broker, Inbox
@@ -27,10 +28,12 @@ from taskq.lifecycle import Emitter, OwnQueueAwaited, ReplyDropped
 from taskq.opening import Opening
 from taskq.tasks.context import current_context
 from taskq.tasks.definition import TaskDefinition
+from taskq.timelimits import TimeLimits
 from taskq.wire.message import Message
 from taskq.wire.reply import Cancelled, Expired, Failed, Reply, Returned, read_reply
 
 T = TypeVar("T")
+_LATENESS_S = 0.02
 
 
 class _TimedOut:
@@ -41,25 +44,34 @@ class _Closed:
     """Stands in the place of a reply that cannot come any more."""
 
 
-_Arrived = Reply | UndecodableMessage | _TimedOut | _Closed
+@dataclass(frozen=True, slots=True)
+class _Unsent:
+    """Stands in the place of the reply to what could not be sent."""
+
+    error: Exception
+
+
+_Arrived = Reply | UndecodableMessage | _TimedOut | _Closed | _Unsent
 
 
 class PendingResult(Generic[T]):
     """A wait for the result of one job. It implements :class:`taskq.tasks.job.Pending`.
 
-    ``since``: when it began, in the loop's time.
+    ``left_s``: what is left of ``timeout_s``.
     """
 
+    __slots__ = ("_arrived", "_definition", "_left_s", "_loop", "_replies", "_timeout_s", "_until", "job_id")
+
     def __init__(
-        self, replies: ReplyInbox, job_id: str, definition: TaskDefinition, timeout_s: float, since: float
+        self, replies: ReplyInbox, job_id: str, definition: TaskDefinition, timeout_s: float, left_s: float
     ) -> None:
         self.job_id = job_id
         self._replies = replies
         self._definition = definition
         self._timeout_s = timeout_s
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Future[_Arrived] = self._loop.create_future()
-        self._timer = self._loop.call_at(since + timeout_s, self._expire)
+        self._loop = loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Future[_Arrived] = loop.create_future()
+        self._limit(left_s)
 
     @property
     def foreign(self) -> bool:
@@ -88,14 +100,24 @@ class PendingResult(Generic[T]):
 
     def resolve(self, arrived: _Arrived) -> None:
         """End the wait with what came. A second reply changes nothing."""
-        self._timer.cancel()
+        self._replies.limits.end(self, self._left_s)
         if not self._arrived.done():
             self._arrived.set_result(arrived)
 
     def withdraw(self) -> None:
         """Stop waiting; a reply that still comes is dropped."""
-        self._timer.cancel()
+        self._replies.limits.end(self, self._left_s)
         self._replies.forget(self.job_id)
+
+    def fail(self, error: Exception) -> None:
+        """End the wait with the error of what could not be sent, unless the reply is here."""
+        self._replies.forget(self.job_id)
+        self.resolve(_Unsent(error))
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self._replies.forget(self.job_id)
+        self.resolve(_TimedOut())
 
     def _warn_of_own_queue(self) -> None:
         """Tell when a task waits for what cannot begin before the task itself has ended."""
@@ -110,15 +132,15 @@ class PendingResult(Generic[T]):
             )
 
     def _extend(self, timeout_s: float) -> None:
-        until = self._loop.time() + timeout_s
-        if until > self._timer.when():
-            self._timer.cancel()
+        if self._loop.time() + timeout_s > self._until:
+            self._replies.limits.end(self, self._left_s)
             self._timeout_s = timeout_s
-            self._timer = self._loop.call_at(until, self._expire)
+            self._limit(timeout_s)
 
-    def _expire(self) -> None:
-        self._replies.forget(self.job_id)
-        self.resolve(_TimedOut())
+    def _limit(self, left_s: float) -> None:
+        self._left_s = left_s
+        self._until = self._loop.time() + left_s
+        self._replies.limits.begin(self, left_s)
 
     def _opened(self, arrived: _Arrived) -> T:
         name = self._definition.name
@@ -144,6 +166,8 @@ class PendingResult(Generic[T]):
                 raise UndecodableMessage(f"{name}: {arrived} [job {self.job_id}]")
             case _TimedOut():
                 raise ResultTimeout(name, self.job_id, self._timeout_s)
+            case _Unsent(error):
+                raise error
             case _Closed():
                 raise UsageError(f"{name}: the app was closed before the result came [job {self.job_id}]")
             case _:
@@ -156,6 +180,7 @@ class ReplyInbox:
     def __init__(self, broker: Broker, emitter: Emitter) -> None:
         self._broker = broker
         self.emitter = emitter
+        self.limits = TimeLimits()
         self._pending: dict[str, PendingResult[object]] = {}
         self._inbox: Opening[Inbox] = Opening(self._open, name="taskq: reply queue", closed=_closed)
         self._closed = False
@@ -190,8 +215,10 @@ class ReplyInbox:
             raise _closed()
         if job_id in self._pending:
             raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
-        began = asyncio.get_running_loop().time() if since is None else since
-        pending = PendingResult[object](self, job_id, definition, timeout_s, began)
+        late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
+        # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
+        left_s = timeout_s if late_s < _LATENESS_S else timeout_s - late_s
+        pending = PendingResult[object](self, job_id, definition, timeout_s, left_s)
         self._pending[job_id] = pending
         return pending
 
@@ -215,6 +242,7 @@ class ReplyInbox:
         self._closed = True
         for job_id in list(self._pending):
             self._pending.pop(job_id).resolve(_Closed())
+        self.limits.close()
         await self._inbox.close()
 
     async def _open(self) -> Inbox:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 from taskq.broker.protocol import Broker, Outgoing
 from taskq.client.replies import PendingResult, ReplyInbox
 from taskq.clock import Clock
-from taskq.errors import PublishUnconfirmed, UsageError
+from taskq.errors import PublishUnconfirmed, ResultTimeout, UsageError
 from taskq.lifecycle import Emitter, JobEnqueued
 from taskq.tasks.call import BoundCall
 from taskq.tasks.duration import seconds
@@ -31,6 +32,20 @@ class Limits:
     max_message_bytes: int
 
 
+class Sending(NamedTuple):
+    """A call that is on its way to the broker: its job, and the broker's confirmation to wait for."""
+
+    call: BoundCall[Any]
+    job_id: str
+    not_before: float | None
+    timeout_s: float
+    confirmation: asyncio.Future[None]
+
+    def named(self, error: PublishUnconfirmed) -> PublishUnconfirmed:
+        """Return an error that says which job it is about."""
+        return PublishUnconfirmed(f"{self.call.task} [job {self.job_id}]", self.timeout_s, self.job_id, error.reason)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSender:
     """Sends bound calls of one app. At least once: see :mod:`taskq.broker.protocol` for what a confirmation means."""
@@ -45,19 +60,39 @@ class JobSender:
 
     async def enqueue(self, call: BoundCall[Any]) -> Job:
         """Send a call and return its job when the broker has confirmed it."""
+        return await self.landed(self.begin(call))
+
+    def begin(self, call: BoundCall[Any]) -> Sending:
+        """Start to send a call, for :meth:`landed` to wait for. Raises before anything is sent."""
         job_id = call.options.job_id or new_job_id()
         outgoing = self.outgoing(call, job_id, reply_to=None, deadline=call.options.deadline(self.clock.now()))
-        await self._confirmed(call, job_id, outgoing, self.limits.publish_timeout_s)
-        return Job(job_id, call.task, call.queue)
+        return self._begun(call, job_id, outgoing, self.limits.publish_timeout_s)
+
+    async def landed(self, sending: Sending) -> Job:
+        """Return the job when the broker has confirmed it. Cancelling the wait withdraws what is not sent yet."""
+        try:
+            await sending.confirmation
+        except PublishUnconfirmed as error:
+            raise sending.named(error) from None
+        self._tell(sending)
+        return Job(sending.job_id, sending.call.task, sending.call.queue)
 
     async def submit(self, call: BoundCall[T]) -> ResultJob[T]:
         """Send a call whose result comes back to this process."""
         timeout_s = self._reply_timeout_s(call)
-        pending = await self._send_awaited(call, timeout_s, call.options.deadline(self.clock.now()))
+        pending, sending = await self._begin_awaited(call, timeout_s, call.options.deadline(self.clock.now()))
+        try:
+            await self.landed(sending)
+        except BaseException:
+            pending.withdraw()
+            raise
         return ResultJob(pending.job_id, call.task, call.queue, cast("PendingResult[T]", pending))
 
     async def call(self, call: BoundCall[T]) -> T:
-        """Send a call and return its result. The job expires when this wait ends."""
+        """Send a call and return its result. The job expires when this wait ends.
+
+        Its confirmation is not waited for by itself: the reply says more, and may be here before it.
+        """
         timeout_s = self._reply_timeout_s(call)
         now = self.clock.now()
         wait_ends = now + timeout_s
@@ -65,8 +100,17 @@ class JobSender:
         starts = call.options.not_before(now)
         if starts is not None and starts >= deadline:
             raise UsageError(f"{call.task}: the delay is longer than the wait for the result; raise reply_timeout")
-        pending = await self._send_awaited(call, timeout_s, deadline)
-        return cast("T", await pending.wait_once())
+        pending, sending = await self._begin_awaited(call, timeout_s, deadline)
+        sending.confirmation.add_done_callback(partial(self._look, sending, pending))
+        try:
+            return cast("T", await pending.wait_once())
+        except asyncio.CancelledError:
+            sending.confirmation.cancel()
+            raise
+        except ResultTimeout:
+            if not sending.confirmation.done():
+                await self.landed(sending)  # its time is over as well, and its error says what is wrong
+            raise
 
     def outgoing(self, call: BoundCall[Any], job_id: str, *, reply_to: str | None, deadline: float | None) -> Outgoing:
         """Return the message of a call and its route. Raises before anything is sent."""
@@ -91,9 +135,9 @@ class JobSender:
         check_size(message, self.limits.max_message_bytes, f"the call of {call.task}")
         return Outgoing(message, call.queue, not_before=eta if eta is None or eta > now else None)
 
-    async def _send_awaited(
+    async def _begin_awaited(
         self, call: BoundCall[Any], timeout_s: float, deadline: float | None
-    ) -> PendingResult[object]:
+    ) -> tuple[PendingResult[object], Sending]:
         job_id = call.options.job_id or new_job_id()
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -103,20 +147,32 @@ class JobSender:
         pending = self.replies.expect(job_id, call.definition, timeout_s, since=began)
         try:
             # Who waits for the result waits for no confirmation beyond that.
-            await self._confirmed(call, job_id, outgoing, min(self.limits.publish_timeout_s, left_s))
+            return pending, self._begun(call, job_id, outgoing, min(self.limits.publish_timeout_s, left_s))
         except BaseException:
             pending.withdraw()
             raise
-        return pending
 
-    async def _confirmed(self, call: BoundCall[Any], job_id: str, outgoing: Outgoing, timeout_s: float) -> None:
-        try:
-            await self.broker.publish(outgoing, timeout_s=timeout_s)
-        except PublishUnconfirmed as error:
-            raise PublishUnconfirmed(f"{call.task} [job {job_id}]", timeout_s, job_id, error.reason) from None
+    def _begun(self, call: BoundCall[Any], job_id: str, outgoing: Outgoing, timeout_s: float) -> Sending:
+        return Sending(call, job_id, outgoing.not_before, timeout_s, self.broker.publish(outgoing, timeout_s=timeout_s))
+
+    def _look(self, sending: Sending, pending: PendingResult[object], confirmation: asyncio.Future[None]) -> None:
+        """End the wait for a result when its job could not be sent."""
+        if confirmation.cancelled():
+            return
+        error = confirmation.exception()
+        if error is None:
+            self._tell(sending)
+        elif isinstance(error, PublishUnconfirmed):
+            pending.fail(sending.named(error))
+        elif isinstance(error, Exception):
+            pending.fail(error)
+
+    def _tell(self, sending: Sending) -> None:
         if self.emitter.wants(JobEnqueued):
-            enqueued = JobEnqueued(job_id=job_id, task=call.task, queue=call.queue, not_before=outgoing.not_before)
-            self.emitter.emit(enqueued)
+            call = sending.call
+            self.emitter.emit(
+                JobEnqueued(job_id=sending.job_id, task=call.task, queue=call.queue, not_before=sending.not_before)
+            )
 
     def _reply_timeout_s(self, call: BoundCall[Any]) -> float:
         own = call.options.reply_timeout

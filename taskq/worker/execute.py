@@ -22,9 +22,9 @@ from taskq.errors import InvalidArguments, MessageTooLarge
 from taskq.tasks.context import Context, Running
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.tasks.definition import TaskDefinition
+from taskq.timelimits import TimeLimits
 from taskq.wire.dead import DeadReason
 from taskq.wire.failure import Failure, message_of
-from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import (
     NO_RESULT,
     Interrupted,

@@ -15,11 +15,11 @@ from taskq.clock import Clock
 from taskq.errors import BrokerError, MessageTooLarge, UsageError
 from taskq.lifecycle import DeliveryLost, Emitter, JobStarted, SettleFailed, ThreadOverran
 from taskq.tasks.context import Context, JobLog, Running, current_context
+from taskq.timelimits import TimeLimits
 from taskq.wire import headers as h
 from taskq.wire.job import JobMessage
 from taskq.worker.decide import decide, decide_temporary
 from taskq.worker.execute import Attempt, Middleware, execute
-from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import NO_RESULT, Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
 from taskq.worker.processes import Processes

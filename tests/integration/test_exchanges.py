@@ -369,7 +369,7 @@ async def test_a_lost_channel_is_no_gap_and_nothing_is_missed(broker: Opened) ->
     catch, _ = await broker.temporary(bound("logs"))
     await broker.send("logs", body=b"1")
     held = await catch.next()
-    channel = cast("Any", held)._channel
+    channel = cast("Any", held).channel
     channel.ack(77)  # there is no such delivery
     await until(lambda: channel.gone is not None)
     await broker.send("logs", body=b"2", mandatory=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from taskq import Context, Reject, Retry, Router, Snooze
 from taskq.tasks.context import Running, current_context
+from taskq.timelimits import TimeLimits
 from taskq.worker.execute import Attempt, Middleware, execute
-from taskq.worker.limits import TimeLimits
 from taskq.worker.outcome import (
     Outcome,
     Raised,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -45,10 +45,10 @@ class FakeBroker:
         self.inboxes: list[FakeInbox] = []
         self.waiting = self.most_waiting = 0
 
-    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> asyncio.Future[None]:
         if self.keep:
             self.published.append(outgoing)
-        return self._confirmed(outgoing)
+        return asyncio.ensure_future(self._confirmed(outgoing))
 
     async def open_inbox(self, receive: Callable[[Message], None]) -> FakeInbox:
         await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from taskq.worker.limits import TimeLimits
+from taskq.timelimits import TimeLimits
 from tests.support.waiting import until
 
 

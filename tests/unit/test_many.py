@@ -8,6 +8,7 @@ import pytest
 
 from taskq import BoundCall, BrokerBlocked, EnqueueManyFailed, Job, Router
 from taskq.client.many import IN_FLIGHT, enqueue_many
+from taskq.client.sender import Sending
 from tests.support.fakebroker import Client, FakeBroker
 from tests.support.waiting import until
 
@@ -20,6 +21,10 @@ async def work(n: int) -> None: ...
 
 def client() -> Client:
     return Client(router, FakeBroker())
+
+
+async def send_all(made: Client, calls: Any) -> list[Job]:
+    return await enqueue_many(made.sender.begin, made.sender.landed, calls)
 
 
 def numbers(made: Client) -> list[int]:
@@ -41,13 +46,13 @@ async def lazily(count: int) -> AsyncIterator[BoundCall[None]]:
 async def test_jobs_come_back_in_the_order_of_the_calls(kind: str) -> None:
     made = client()
     calls: Any = (work.bind(n) for n in range(3_000)) if kind == "iterable" else lazily(3_000)
-    jobs = await enqueue_many(made.sender.enqueue, calls)
+    jobs = await send_all(made, calls)
     assert numbers(made) == list(range(3_000))
     assert [job.id for job in jobs] == ids(made)
 
 
 async def test_no_calls_are_no_jobs() -> None:
-    assert await enqueue_many(client().sender.enqueue, []) == []
+    assert await send_all(client(), []) == []
 
 
 async def test_bounded_number_waits_for_its_confirmation() -> None:
@@ -60,7 +65,7 @@ async def test_bounded_number_waits_for_its_confirmation() -> None:
             taken.append(n)
             yield work.bind(n)
 
-    sending = asyncio.create_task(enqueue_many(made.sender.enqueue, calls()))
+    sending = asyncio.create_task(send_all(made, calls()))
     for _ in range(20):
         await asyncio.sleep(0)
     assert made.broker.waiting == len(taken) == IN_FLIGHT
@@ -80,7 +85,7 @@ async def test_failure_in_the_middle_is_told_with_what_was_enqueued() -> None:
             yield work.bind(n)
 
     with pytest.raises(EnqueueManyFailed, match="first: full") as caught:
-        await enqueue_many(made.sender.enqueue, calls())
+        await send_all(made, calls())
     error = caught.value
     ((call, why),) = error.failed
     assert call.body == b'{"n":1500}'
@@ -97,10 +102,10 @@ async def test_failure_is_noticed_behind_a_slow_confirmation() -> None:
     made.broker.gate.clear()
     taken: list[int] = []
 
-    async def send(call: BoundCall[Any]) -> Job:
+    def begin(call: BoundCall[Any]) -> Sending:
         if call.body == b'{"n":3}':
             raise BrokerBlocked("full")
-        return await made.sender.enqueue(call)
+        return made.sender.begin(call)
 
     async def calls() -> AsyncIterator[BoundCall[None]]:
         for n in range(100):
@@ -108,7 +113,7 @@ async def test_failure_is_noticed_behind_a_slow_confirmation() -> None:
             yield work.bind(n)
             await asyncio.sleep(0)
 
-    sending = asyncio.create_task(enqueue_many(send, calls()))
+    sending = asyncio.create_task(enqueue_many(begin, made.sender.landed, calls()))
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(taken) < 10
@@ -126,7 +131,7 @@ async def test_iterable_that_raises_is_the_cause_and_what_was_taken_is_enqueued(
         raise LookupError("no such row")
 
     with pytest.raises(EnqueueManyFailed, match=r"2 jobs enqueued, 0 not; the iterable raised LookupError") as caught:
-        await enqueue_many(made.sender.enqueue, calls())
+        await send_all(made, calls())
     assert isinstance(caught.value.__cause__, LookupError)
     assert [job.id for job in caught.value.confirmed] == ids(made)
     assert caught.value.failed == []
@@ -135,7 +140,7 @@ async def test_iterable_that_raises_is_the_cause_and_what_was_taken_is_enqueued(
 async def test_cancellation_ends_what_is_in_flight_and_takes_no_more() -> None:
     made = client()
     made.broker.gate.clear()
-    sending = asyncio.create_task(enqueue_many(made.sender.enqueue, lazily(100)))
+    sending = asyncio.create_task(send_all(made, lazily(100)))
     await until(lambda: made.broker.waiting == 100)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -145,9 +150,9 @@ async def test_cancellation_ends_what_is_in_flight_and_takes_no_more() -> None:
 
 async def test_failure_leaves_the_rest_of_an_iterator_to_the_caller() -> None:
     made = client()
-    made.broker.trouble = lambda out: BrokerBlocked("full") if len(made.broker.published) == 1 else None
+    made.broker.trouble = lambda out: BrokerBlocked("full") if out is made.broker.published[0] else None
     calls = iter([work.bind(n) for n in range(2_000)])
     with pytest.raises(EnqueueManyFailed) as caught:
-        await enqueue_many(made.sender.enqueue, calls)
+        await send_all(made, calls)
     rest = list(calls)
     assert len(rest) + len(caught.value.confirmed) + len(caught.value.failed) == 2_000

@@ -7,7 +7,7 @@ first is opened on entering, the other when something is consumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -142,7 +142,7 @@ class AmqpBroker:
         self.declared.forget(binding)
         await self.patience.through(lambda _: self.declarer.unbind(binding))
 
-    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> asyncio.Future[None]:
         """Start to publish; see the protocol."""
         return self._open.publisher.publish(outgoing, timeout_s)
 

@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -116,7 +116,7 @@ class SqliteBroker:
         """Make a binding not exist; see the protocol."""
         await self._open().submitter.submit(Unbind(binding), timeout_s=_TIMEOUT_S)
 
-    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> Awaitable[None]:
+    def publish(self, outgoing: Outgoing, *, timeout_s: float) -> asyncio.Future[None]:
         """Start to publish; see the protocol. A publish whose wait is cancelled is withdrawn if it has not begun."""
         session = self._open()
         publish = Publish(pack(outgoing, self._clock.now()), session.count_dropped)

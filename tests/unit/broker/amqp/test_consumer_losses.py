@@ -8,6 +8,7 @@ import pytest
 from pamqp import commands
 
 from taskq.broker.amqp.consumer import AmqpConsumer
+from taskq.broker.amqp.outbox import failed
 from taskq.broker.amqp.plane.numbers import ChannelNumbers
 from taskq.broker.protocol import Delivery, Settlement
 from taskq.errors import AccessRefused, BrokerError, QueueMismatch, Unroutable, UsageError
@@ -115,20 +116,22 @@ async def test_what_comes_late_on_a_former_channel_is_settled_there() -> None:
         await until(lambda: prefetches(peer)[-1] == 3)
 
 
-async def test_what_amqp_cannot_carry_is_raised_and_the_delivery_can_be_settled_in_another_way() -> None:
+async def test_what_amqp_cannot_carry_is_told_and_the_delivery_can_be_settled_in_another_way() -> None:
     async with consuming(1) as (broker, peer, _, got):
         peer.deliver(1, b"job")
         publish = broker.publish_always
 
         def refuse(outgoing: object) -> asyncio.Future[None]:
             if broker.published:
-                raise UsageError("AMQP cannot carry this message")
+                return failed(asyncio.get_running_loop().create_future(), UsageError("AMQP cannot carry this message"))
             return publish(outgoing)  # type: ignore[arg-type]
 
         broker.publish_always = refuse  # type: ignore[method-assign, assignment]
+        settling = asyncio.ensure_future(got[0].settle([to("reply"), to("work.dead")]))
+        await until(lambda: broker.confirms)
+        broker.confirms[0].set_result(None)
         with pytest.raises(UsageError):
-            await got[0].settle([to("reply"), to("work.dead")])
-        assert broker.confirms[0].cancelled(), "what was not sent yet is not sent"
+            await settling
         assert await got[0].settle() is Settlement.DONE
 
 

@@ -1,8 +1,8 @@
-"""The time limits of all running attempts, with one timer for all of them.
+"""Time limits of many things at once, with one timer for all of them: attempts of a worker, waits for results.
 
-Attempts with the same limit end in the order in which they began, so each length has a dict of its own, whose first
-entry is its nearest deadline. A job thus costs an entry made and an entry removed, however long its limit is; the timer
-looks at the first entries alone, and only when the nearest of all has come.
+Things with the same limit end in the order in which they began, so each length has a dict of its own, whose first entry
+is its nearest deadline. A job thus costs an entry made and an entry removed, however long its limit is; the timer looks
+at the first entries alone, and only when the nearest of all has come.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class TimeLimits:
     def __len__(self) -> int:
         return sum(map(len, self._by_length.values()))
 
-    def begin(self, attempt: Limited, timeout_s: float) -> None:
+    def begin(self, limited: Limited, timeout_s: float) -> None:
         """Call ``expire`` in ``timeout_s``, unless :meth:`end` comes first."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         running = self._by_length.get(timeout_s)
         if running is None:
             running = self._by_length[timeout_s] = {}
-        running[attempt] = deadline
+        running[limited] = deadline
         if deadline < self._look_at:
             self._look(deadline, loop)
 
-    def end(self, attempt: Limited, timeout_s: float) -> None:
-        """Take note that an attempt ended; harmless when its time is over."""
+    def end(self, limited: Limited, timeout_s: float) -> None:
+        """Take note that it ended; harmless when its time is over."""
         running = self._by_length.get(timeout_s)
         if running is not None:
-            running.pop(attempt, None)
+            running.pop(limited, None)
 
     def close(self) -> None:
         """Expire nothing any more; harmless twice."""
@@ -65,12 +65,12 @@ class TimeLimits:
         now, nearest = loop.time(), inf
         for length, running in list(self._by_length.items()):
             while running:
-                attempt, deadline = next(iter(running.items()))
+                limited, deadline = next(iter(running.items()))
                 if deadline > now:
                     nearest = min(nearest, deadline)
                     break
-                del running[attempt]
-                attempt.expire()
+                del running[limited]
+                limited.expire()
             else:
                 del self._by_length[length]
         self._timer, self._look_at = None, inf
