@@ -16,6 +16,7 @@ from taskq.tasks.call import BoundCall
 from taskq.tasks.duration import seconds
 from taskq.tasks.job import Job, ResultJob
 from taskq.tasks.registry import Registry
+from taskq.wire.headers import SIZE_OF_OURS
 from taskq.wire.ids import new_job_id
 from taskq.wire.job import new_job
 from taskq.wire.message import check_size
@@ -132,7 +133,8 @@ class JobSender:
             eta=eta,
             headers=options.headers,
         )
-        check_size(message, self.limits.max_message_bytes, f"the call of {call.task}")
+        if options.headers or len(message.body) + SIZE_OF_OURS > self.limits.max_message_bytes:
+            check_size(message, self.limits.max_message_bytes, f"the call of {call.task}")
         return Outgoing(message, call.queue, not_before=eta if eta is None or eta > now else None)
 
     async def _begin_awaited(

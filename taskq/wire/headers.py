@@ -13,6 +13,7 @@ Headers = Mapping[str, object]
 
 WIRE_VERSION: Final = 1
 LARGEST_HEADERS: Final = 16_384  # bytes, all headers together
+SIZE_OF_OURS: Final = 1024  # bytes; those of a new job, without the caller's own, are fewer
 LARGEST_SENT: Final = 14_336  # bytes, of a new job: the rest is for what retries and a dead letter add
 
 VERSION: Final = "taskq-version"

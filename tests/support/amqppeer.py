@@ -82,7 +82,8 @@ class Inner(asyncio.Protocol):
 class Peer:
     """A broker that has accepted a connection. ``frames``: all methods that it got, each with its channel.
 
-    ``silent``: the kinds of commands that it does not answer. ``published``: the message ids and bodies it got.
+    ``silent``: the kinds of commands that it does not answer. ``published``: the message ids and bodies it got,
+    ``correlated``: their correlation ids.
     ``refuse`` says whether it closes the channel for a command, with which code and text; what comes behind that is
     ignored, as RabbitMQ does. A frame on a channel that is not open ends the connection.
     """
@@ -94,6 +95,7 @@ class Peer:
         self.plane.tune(131_072)
         self.frames: list[tuple[int, Frame]] = []
         self.published: list[tuple[str, bytes]] = []
+        self.correlated: list[str] = []
         self.silent: set[type[Frame]] = set()
         self.refuse: Callable[[Any], tuple[int, str] | None] = lambda asked: None
         self.numbers = ChannelNumbers(10)
@@ -129,6 +131,7 @@ class Peer:
             match got:
                 case ContentHeader():
                     self._message_id = got.properties.message_id or ""
+                    self.correlated.append(got.properties.correlation_id or "")
                     if not got.body_size:
                         self.published.append((self._message_id, b""))
                 case ContentBody():

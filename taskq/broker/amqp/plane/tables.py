@@ -21,6 +21,7 @@ from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
 from taskq.wire import headers
 
 _LONGEST_NAME = 255
+_LONGEST_REMEMBERED = 64  # characters of a header's value
 _DEEPEST = 32  # tables within tables; RabbitMQ itself sets no limit, Python's stack does
 
 _UINT = Struct(">I")
@@ -28,7 +29,13 @@ _TEXT = Struct(">cI")
 _LONG = Struct(">cq")
 _DOUBLE = Struct(">cd")
 _TIME = Struct(">cQ")
+_LONG_VALUE = Struct(">q")
 _DECIMAL = Struct(">cBi")
+
+# What a job's instants are called, each with the bytes that stand before its value.
+_MARKERS = {
+    name: b"%c%bl" % (len(name), name.encode()) for name in (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT)
+}
 
 
 class Seconds(int):
@@ -45,23 +52,29 @@ def short_string(text: str) -> bytes:
 
 
 def encode_table(table: Mapping[str, object]) -> bytes:
-    """Return ``table`` with its length. Raises :class:`Unencodable`."""
+    """Return ``table`` with its length. Raises :class:`Unencodable`.
+
+    The headers of a job are the same in job after job, but for its instants; so what does not change is remembered.
+    """
     parts: list[bytes] = []
     try:
         for name, value in table.items():
-            parts.append(short_string(name))
-            if type(value) is str:  # nearly all of them; the rest goes by its kind
-                data = value.encode()
-                parts.append(_TEXT.pack(b"S", len(data)))
-                parts.append(data)
-            elif type(value) is int and -(2**63) <= value < 2**63:
-                parts.append(_LONG.pack(b"l", value))
+            kind = type(value)
+            if kind is int and name in _MARKERS:
+                parts.append(_MARKERS[name] + _LONG_VALUE.pack(value))
+            elif kind is int or (isinstance(value, str) and kind is str and len(value) <= _LONGEST_REMEMBERED):
+                parts.append(_entry(name, value))
             else:
-                parts.append(_encode_value(value))
+                parts.append(short_string(name) + _encode_value(value))
     except (StructError, UnicodeEncodeError, OverflowError) as error:
         raise Unencodable(f"a header that cannot be written: {error}") from None
     joined = b"".join(parts)
     return _UINT.pack(len(joined)) + joined
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _entry(name: str, value: object) -> bytes:
+    return short_string(name) + _encode_value(value)
 
 
 def _encode_value(value: object) -> bytes:
@@ -124,11 +137,7 @@ def decode_table(data: bytes, start: int = 0) -> tuple[dict[str, object], int]:
         raise ProtocolViolation(f"a field table that cannot be read: {error}") from None
 
 
-# From the last to the first, each with the bytes that stand before its value.
-_INSTANTS = tuple(
-    (name, b"%c%bl" % (len(name), name.encode())) for name in (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT)
-)
-_LONG_VALUE = Struct(">q")
+_INSTANTS = tuple(_MARKERS.items())  # from the last to the first in a table
 _HEADS: dict[bytes, dict[str, object]] = {}
 _MOST_HEADS, _LONGEST_HEAD = 1024, 512
 _SCALARS = (str, int, float, bytes, type(None))
