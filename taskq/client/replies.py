@@ -110,9 +110,10 @@ class PendingResult(Generic[T]):
         self._replies.forget(self.job_id)
 
     def fail(self, error: Exception) -> None:
-        """End the wait with the error of what could not be sent, unless the reply is here."""
-        self._replies.forget(self.job_id)
-        self.resolve(_Unsent(error))
+        """End the wait with the error of what could not be sent; harmless after its end."""
+        if not self._arrived.done():
+            self._replies.forget(self.job_id)  # after its end, that may be another's
+            self.resolve(_Unsent(error))
 
     def expire(self) -> None:
         """Its time is over."""

@@ -112,6 +112,9 @@ class JobSender:
             if not sending.confirmation.done():
                 await self.landed(sending)  # its time is over as well, and its error says what is wrong
             raise
+        finally:
+            if sending.confirmation.cancel():  # who has replied has had the job: it is not to be sent once more
+                self._tell(sending)
 
     def outgoing(self, call: BoundCall[Any], job_id: str, *, reply_to: str | None, deadline: float | None) -> Outgoing:
         """Return the message of a call and its route. Raises before anything is sent."""

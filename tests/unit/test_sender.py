@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from taskq import (
+    BrokerBlocked,
     MessageTooLarge,
     PublishUnconfirmed,
+    Unroutable,
     UsageError,
 )
 from taskq.lifecycle import JobEnqueued
 from taskq.wire import headers as h
 from taskq.wire.job import read_job
-from taskq.wire.reply import Returned
+from taskq.wire.reply import Returned, new_reply
 from tests.support.calls import charge, client, double, store, twice, urgent, waits_for
 from tests.support.fakebroker import FakeBroker
 
@@ -90,6 +92,40 @@ async def test_call_waits_for_its_confirmation_no_longer_than_for_its_result() -
     await double.call(1)
     await double.with_options(reply_timeout=2).call(1)
     assert timeouts == [15, 15, 2]
+
+
+async def test_reply_that_overtakes_the_confirmation_is_the_end_of_both() -> None:
+    made = client()
+    made.broker.gate.clear()
+    told: list[JobEnqueued] = []
+    made.emitter.on(JobEnqueued, told.append)
+    calling = asyncio.create_task(double.call(1))
+    await waits_for(made, 1)
+    made.broker.reply(made.broker.published[0].message, Returned(b"2"))
+    assert await calling == 2
+    await asyncio.sleep(0)
+    assert made.broker.waiting == 0, "what has been run is not sent once more"
+    assert [each.job_id for each in told] == [made.broker.published[0].message.correlation_id]
+
+
+async def test_call_that_cannot_be_sent_ends_with_that_error_and_leaves_no_wait() -> None:
+    made = client()
+    made.broker.trouble = lambda _: Unroutable("default")
+    with pytest.raises(Unroutable):
+        await double.call(1)
+    assert len(made.replies) == 0
+
+
+async def test_what_becomes_of_a_finished_call_does_not_touch_the_next_one_of_its_job_id() -> None:
+    made = client()
+    named = double.with_options(job_id="order-7")
+    first = made.replies.expect("order-7", double.definition, 5)
+    made.replies.receive(new_reply(Returned(b"2"), "order-7"))
+    calling = asyncio.create_task(named.call(1))
+    await waits_for(made, 1)
+    first.fail(BrokerBlocked("late"))
+    made.broker.reply(made.broker.published[0].message, Returned(b"4"))
+    assert await calling == 4
 
 
 async def test_cancelled_publish_leaves_no_wait() -> None:
