@@ -1,58 +1,85 @@
-"""taskq on RabbitMQ beside bare aio-pika and the bare data plane: ``python -m benchmarks [--rounds N] [--jobs N]``.
+"""taskq beside its peers and its limit: ``python -m benchmarks [--quick] [--only …] [--measure …] [--rounds N]``.
 
-It starts a RabbitMQ of its own. Each measurement is a process of its own, on uvloop, one after another; the rounds are
-interleaved, and the medians are compared, since the speed of a machine drifts. Every queue is a durable quorum queue,
-every message persistent, every publish confirmed, every delivery acknowledged by hand after it was executed.
+``python -m benchmarks report [FILE]`` writes `docs/performance.md` and its charts from a run's results.
+
+A run starts RabbitMQ, Redis and PostgreSQL of its own, and makes a virtual environment for each contender.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
+import signal
 import sys
-from collections import defaultdict
+from pathlib import Path
 
-from tests.support import rabbit
+from benchmarks import machine
+from benchmarks.console import told
+from benchmarks.contender import Contender
+from benchmarks.measurement import FULL, MEASURES, QUICK
+from benchmarks.results import Entrant, Results
+from benchmarks.roster import ROSTER
+from benchmarks.rounds import Rounds, steps_for
+from benchmarks.servers import Servers
 
-GOALS = (
-    ("enqueue, 1,000 in flight", "taskq.enqueue", "aio-pika.enqueue", 2.5),
-    ("drain, prefetch 1,000", "taskq.drain", "aio-pika.drain", 3.0),
-    ("drain, prefetch 1", "taskq.drain-1", "plane.drain-1", 0.85),
-    ("calls, 100 in flight", "taskq.call", "aio-pika.call", 1.0),
-)
-KINDS = sorted({kind for _, ours, theirs, _ in GOALS for kind in (ours, theirs)})
+_RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Measure, and print one line for each goal."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=30_000)
-    chosen = parser.parse_args()
-    broker = rabbit.shared()
-    rates: dict[str, list[float]] = defaultdict(list)
-    for number in range(chosen.rounds):
-        for kind in KINDS if number % 2 else reversed(KINDS):
-            url = broker.new_vhost()
-            rates[kind].append(_measured(kind, url, chosen.jobs))
-            broker.drop_vhost(url)
-    for what, ours, theirs, goal in GOALS:
-        mine, other = (statistics.median(rates[kind]) for kind in (ours, theirs))
-        print(f"{what:26} {ours:14} {mine:9,.0f}/s   {theirs:18} {other:9,.0f}/s   {mine / other:5.2f} x (goal {goal})")
+    """Measure, save, and print a table and the goals."""
+    options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all that was started is ended
+    contenders = _chosen(options.only)
+    scale = QUICK if options.quick else FULL
+    with Servers() as servers:
+        results = Results(machine.described(_command(), servers), [_entrant(each) for each in contenders])
+        try:
+            rounds = Rounds(results, servers, contenders, scale)
+            for _ in range(options.rounds or (1 if options.quick else 3)):
+                rounds.run(steps_for(options.measure))
+        except KeyboardInterrupt:
+            print("interrupted: what was measured so far", file=sys.stderr)
+        results.save(options.save)
+    print(told(results))
 
 
-def _measured(kind: str, url: str, jobs: int) -> float:
-    """Return how many jobs a second a measurement reached."""
-    program, _, what = kind.partition(".")
-    module = "benchmarks.ours" if program == "taskq" else "benchmarks.bare"
-    done = subprocess.run(
-        [sys.executable, "-m", module, program, what, url, str(jobs)], capture_output=True, text=True, check=False
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    if done.returncode:
-        raise SystemExit(f"{kind}: {done.stderr}")
-    return float(json.loads(done.stdout)["rate"])
+    parser.add_argument("--quick", action="store_true", help="one short round, without growth: a rough table")
+    parser.add_argument("--only", type=_names, default=[], help="contenders, or beginnings of their names, by commas")
+    parser.add_argument("--measure", type=_measures, default=[], help=f"of {', '.join(MEASURES)}; by commas")
+    parser.add_argument("--rounds", type=int, help="3, with --quick 1")
+    parser.add_argument("--save", type=Path, default=_RESULTS / "latest.json", help="where the results go")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if not any(each.name.startswith(name) for each in ROSTER):
+            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(each.name for each in ROSTER)}")
+    return names
+
+
+def _measures(text: str) -> list[str]:
+    measures = text.split(",")
+    if unknown := set(measures).difference(MEASURES):
+        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    return measures
+
+
+def _chosen(only: list[str]) -> list[Contender]:
+    return [each for each in ROSTER if not only or any(each.name.startswith(name) for name in only)]
+
+
+def _entrant(contender: Contender) -> Entrant:
+    versions = ", ".join(contender.requirements) or "this checkout"
+    return Entrant(contender.name, contender.title, contender.store, contender.role, contender.guarantee, versions)
+
+
+def _command() -> str:
+    return " ".join(["python -m benchmarks", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
