@@ -31,8 +31,9 @@ class Contender:
     ``requirements`` are installed into a virtual environment of its own; without any it runs in that of the harness.
     ``worker`` is the command of its worker process: a program of its environment (or ``python``), and arguments in
     which ``{concurrency}`` stands for the jobs at a time, and ``{threads}`` for the same, up to ``threads``, the number
-    that suits it best. ``settings`` are environment variables, with the same in their values. ``lacks`` are
-    measurements (see `measurement`) that it has nothing for.
+    that suits it best. ``prepare`` is a command that makes an empty place ready for it. ``settings`` are environment
+    variables, with the same in their values. ``callers``: how many calls in flight it bears. ``lacks`` are measures
+    (see `measurement`) that it has nothing for.
     """
 
     name: str
@@ -43,9 +44,11 @@ class Contender:
     worker: tuple[str, ...]
     guarantee: str
     requirements: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     needs_redis: bool = False
     threads: int = 1000
+    callers: int = 100
     lacks: frozenset[str] = frozenset()
 
     def command(self, concurrency: int) -> tuple[str, ...]:

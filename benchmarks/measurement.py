@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.contender import Contender
 from benchmarks.counts import Counts, counts, expected_total
-from benchmarks.processes import Failed, process, pss_mb, result_of, wait_until
+from benchmarks.processes import Failed, process, pss_mb, result_of, run, wait_until
 from benchmarks.servers import Servers
 from benchmarks.venvs import binaries
 
@@ -96,7 +96,7 @@ class Bench:
     def calls(self) -> Found:
         """Call and wait for the result, from 100 callers and from one."""
         with self._place() as place, self._worker(place | {"BENCH_RESULTS": "1"}, 100):
-            many = self._called(place, 100)
+            many = self._called(place, self._contender.callers)
             one = self._called(place, 1)
             return {"call": many["jobs"] / many["seconds"], "p50": one["p50_ms"], "p99": one["p99_ms"]}
 
@@ -123,7 +123,12 @@ class Bench:
     @contextmanager
     def _place(self) -> Iterator[dict[str, str]]:
         with self._servers.place(self._contender) as place, TemporaryDirectory(prefix="taskq-tally-") as tally:
-            yield place | {"BENCH_TALLY": tally}
+            place |= {"BENCH_TALLY": tally}
+            if self._contender.prepare:
+                program, *arguments = self._contender.prepare
+                command = [str(binaries(self._contender) / program), *arguments]
+                run(command, self._environment(place, 1), PROGRAMS, self._scale.timeout_s)
+            yield place
 
     def _produced(self, place: Mapping[str, str], what: str, *, limit: int, in_flight: int = 1000) -> dict[str, Any]:
         return self._ordered(place, what, self._scale.seconds, limit, in_flight)

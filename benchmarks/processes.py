@@ -98,17 +98,22 @@ def pss_mb(pid: int) -> float:
     return total / 1024
 
 
-def result_of(command: list[str], environment: Mapping[str, str], folder: Path, timeout_s: float) -> dict[str, Any]:
-    """Run a producer and return what it printed last."""
+def run(command: list[str], environment: Mapping[str, str], folder: Path, timeout_s: float) -> str:
+    """Run a program to its end and return the last line that it wrote."""
     with process(command, environment, folder) as (running, output):
         try:
             status = running.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise Failed(f"the producer had no result after {timeout_s:g} s: {last_line(output)}") from None
+            raise Failed(f"no end of {Path(command[1]).name} after {timeout_s:g} s: {last_line(output)}") from None
         if status:
-            raise Failed(f"the producer failed: {last_line(output)}")
-        result: dict[str, Any] = json.loads(last_line(output))
-        return result
+            raise Failed(f"{Path(command[1]).name} failed: {last_line(output)}")
+        return last_line(output)
+
+
+def result_of(command: list[str], environment: Mapping[str, str], folder: Path, timeout_s: float) -> dict[str, Any]:
+    """Run a producer and return the result that it printed."""
+    result: dict[str, Any] = json.loads(run(command, environment, folder, timeout_s))
+    return result
 
 
 def wait_until(

@@ -16,11 +16,11 @@ from benchmarks.servers import Servers
 from benchmarks.venvs import NotInstalled
 
 
-def order(contenders: list[Contender], number: int) -> list[Contender]:
+def order(contenders: list[Contender], turn: int) -> list[Contender]:
     """Return the order of a round: each begins with another one, and every second goes backwards."""
-    start = number * 5 % max(len(contenders), 1)
+    start = turn * 5 % max(len(contenders), 1)
     turned = contenders[start:] + contenders[:start]
-    return turned[::-1] if number % 2 else turned
+    return turned[::-1] if turn % 2 else turned
 
 
 def steps_for(measures: Iterable[str]) -> list[str]:
@@ -41,11 +41,11 @@ class Rounds:
     def run(self, steps: list[str]) -> None:
         """Measure each contender once. What it has failed at is not tried again in later rounds."""
         found: dict[str, dict[str, float]] = {}
-        number = len(self._results.rounds)
+        turn = len(self._results.rounds)
         self._results.rounds.append(found)
-        for contender in order(self._contenders, number):
+        for contender in order(self._contenders, turn):
             for step in steps:
-                if not self._failed(contender, step):
+                if not contender.lacks.issuperset(STEPS[step]) and not self._failed(contender, step):
                     self._measure(found.setdefault(contender.name, {}), contender, step)
 
     def _failed(self, contender: Contender, step: str) -> bool:

@@ -81,4 +81,5 @@ class Servers:
             case Store.POSTGRESQL:
                 database = self.postgres.new_database()
                 stack.callback(self.postgres.drop_database, database)
-                return {"BENCH_POSTGRES": self.postgres.url(database)}
+                url = self.postgres.url(database)
+                return {"BENCH_POSTGRES": url, "PGDSN": url}

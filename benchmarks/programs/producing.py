@@ -104,6 +104,7 @@ async def _call(call, order) -> dict[str, float]:
             assert await call(number) == number + 1
             times.append(time.perf_counter() - began)
 
+    assert await call(0) == 1  # alone: the worker is up
     for each in (range(WARM_UP), numbers):
         times.clear()
         await asyncio.gather(*(caller(each) for _ in range(order["in_flight"])))
@@ -137,6 +138,7 @@ def run_threads(
 def _call_in_threads(call, order) -> dict[str, float]:
     numbers = Numbers(order["seconds"], order["limit"])
     times: list[float] = []
+    assert call(0) == 1  # alone: the worker is up
     all_connected = threading.Barrier(order["in_flight"])
 
     def caller() -> None:
