@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.console import told
 from benchmarks.contender import Contender
+from benchmarks.growth import BRIEF, Sizes, grow
 from benchmarks.measurement import FULL, MEASURES, QUICK
 from benchmarks.results import Entrant, Results
 from benchmarks.roster import ROSTER
@@ -36,6 +37,8 @@ def main() -> None:
             rounds = Rounds(results, servers, contenders, scale)
             for _ in range(options.rounds or (1 if options.quick else 3)):
                 rounds.run(steps_for(options.measure))
+            if options.growth or not (options.quick or options.measure):
+                grow(results, servers, BRIEF if options.quick else Sizes(), [each.name for each in contenders])
         except KeyboardInterrupt:
             print("interrupted: what was measured so far", file=sys.stderr)
         results.save(options.save)
@@ -50,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_names, default=[], help="contenders, or beginnings of their names, by commas")
     parser.add_argument("--measure", type=_measures, default=[], help=f"of {', '.join(MEASURES)}; by commas")
     parser.add_argument("--rounds", type=int, help="3, with --quick 1")
+    parser.add_argument("--growth", action="store_true", help="how cost grows, also where it would be left out")
     parser.add_argument("--save", type=Path, default=_RESULTS / "latest.json", help="where the results go")
     return parser
 

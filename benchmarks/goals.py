@@ -86,7 +86,7 @@ def _short(number: float) -> str:
 
 def memory_drift(results: Results) -> tuple[float, str] | None:
     """Return how far the memory of a worker goes from its mean, once it has run 100,000 jobs."""
-    samples = [(each["x"], each["pss_mb"]) for each in results.growth.get("memory", ())]
+    samples = [(each["executed"], each["pss_mb"]) for each in results.growth.get("depth", ()) if "pss_mb" in each]
     steady = [pss for jobs, pss in samples if jobs >= MEMORY_FROM]
     if len(steady) < 3:
         return None

@@ -5,7 +5,6 @@ Each is in a session of its own, and ends with the context that started it, what
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 _STOP_S = 8.0
 _LOOK_S = 0.01
@@ -108,12 +107,6 @@ def run(command: list[str], environment: Mapping[str, str], folder: Path, timeou
         if status:
             raise Failed(f"{Path(command[1]).name} failed: {last_line(output)}")
         return last_line(output)
-
-
-def result_of(command: list[str], environment: Mapping[str, str], folder: Path, timeout_s: float) -> dict[str, Any]:
-    """Run a producer and return the result that it printed."""
-    result: dict[str, Any] = json.loads(run(command, environment, folder, timeout_s))
-    return result
 
 
 def wait_until(

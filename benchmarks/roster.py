@@ -242,7 +242,7 @@ ROSTER = (
         store=Store.POSTGRESQL,
         role=Role.PEER,
         program="pgqueuer_program",
-        requirements=("pgqueuer[asyncpg,cli]==1.6.0", _UVLOOP),
+        requirements=("pgqueuer[asyncpg,cli]==1.6.0", "typer==0.15.4", _UVLOOP),
         prepare=("pgq", "install"),
         worker=(
             *("pgq", "run", "pgqueuer_program:factory"),

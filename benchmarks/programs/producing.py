@@ -26,6 +26,8 @@ class Numbers:
     limit: int
     taken: int = 0
     began: float = 0.0  # with the first number
+    every: int = 0  # the time is noted at each so many of them
+    marks: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __iter__(self) -> Iterator[int]:
@@ -37,10 +39,13 @@ class Numbers:
             if self.taken >= self.limit or time.monotonic() - self.began >= self.seconds:
                 raise StopIteration
             self.taken += 1
+            if self.every and self.taken % self.every == 0:
+                self.marks.append(time.monotonic() - self.began)
             return self.taken - 1
 
-    def result(self) -> dict[str, float]:
-        return {"jobs": self.taken, "seconds": time.monotonic() - self.began}
+    def result(self) -> dict[str, object]:
+        """Return what was measured, when all of it is confirmed."""
+        return {"jobs": self.taken, "seconds": time.monotonic() - self.began, "marks": self.marks}
 
 
 def chunks(numbers: Iterator[int], size: int = 1000) -> Iterator[list[int]]:
@@ -64,7 +69,7 @@ def run(
             if what == "call":
                 result = await _call(call, order)
             elif bulk is not None and (what == "bulk" or enqueue is None):
-                numbers = Numbers(order["seconds"], order["limit"])
+                numbers = Numbers(order["seconds"], order["limit"], every=order.get("every", 0))
                 await bulk(numbers)
                 result = numbers.result()
             else:
@@ -83,7 +88,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _enqueue(enqueue, order) -> dict[str, float]:
+async def _enqueue(enqueue, order) -> dict[str, object]:
     numbers = Numbers(order["seconds"], order["limit"])
 
     async def producer() -> None:
@@ -94,7 +99,7 @@ async def _enqueue(enqueue, order) -> dict[str, float]:
     return numbers.result()
 
 
-async def _call(call, order) -> dict[str, float]:
+async def _call(call, order) -> dict[str, object]:
     numbers = Numbers(order["seconds"], order["limit"])
     times: list[float] = []
 
@@ -135,7 +140,7 @@ def run_threads(
     print(json.dumps(result), flush=True)
 
 
-def _call_in_threads(call, order) -> dict[str, float]:
+def _call_in_threads(call, order) -> dict[str, object]:
     numbers = Numbers(order["seconds"], order["limit"])
     times: list[float] = []
     assert call(0) == 1  # alone: the worker is up
@@ -172,6 +177,6 @@ def _in_threads(number: int, work: Callable[[], object]) -> None:
         raise failures[0]
 
 
-def _quantiles(times: list[float]) -> dict[str, float]:
+def _quantiles(times: list[float]) -> dict[str, object]:
     ordered = sorted(times)
     return {f"p{share}_ms": 1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 99)}
