@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import machine, report
 from benchmarks.console import told
 from benchmarks.contender import Contender
 from benchmarks.growth import BRIEF, Sizes, grow
@@ -28,6 +28,10 @@ _RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Measure, save, and print a table and the goals."""
     options = _parser().parse_args()
+    if options.report:
+        for path in report.write(Results.load(options.file or _RESULTS / "full.json")):
+            print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        return
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all that was started is ended
     contenders = _chosen(options.only)
     scale = QUICK if options.quick else FULL
@@ -41,7 +45,7 @@ def main() -> None:
                 grow(results, servers, BRIEF if options.quick else Sizes(), [each.name for each in contenders])
         except KeyboardInterrupt:
             print("interrupted: what was measured so far", file=sys.stderr)
-        results.save(options.save)
+        results.save(options.save or _RESULTS / f"{_kind(options)}.json")
     print(told(results))
 
 
@@ -49,13 +53,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("report", nargs="?", choices=["report"], help="write the page instead of measuring")
+    parser.add_argument("file", nargs="?", type=Path, help="results for the report; else those of the last full run")
     parser.add_argument("--quick", action="store_true", help="one short round, without growth: a rough table")
     parser.add_argument("--only", type=_names, default=[], help="contenders, or beginnings of their names, by commas")
     parser.add_argument("--measure", type=_measures, default=[], help=f"of {', '.join(MEASURES)}; by commas")
     parser.add_argument("--rounds", type=int, help="3, with --quick 1")
     parser.add_argument("--growth", action="store_true", help="how cost grows, also where it would be left out")
-    parser.add_argument("--save", type=Path, default=_RESULTS / "latest.json", help="where the results go")
+    parser.add_argument("--save", type=Path, help="where the results go; else benchmarks/results")
     return parser
+
+
+def _kind(options: argparse.Namespace) -> str:
+    """Return which results a run replaces: a part never those of all."""
+    if options.only or options.measure:
+        return "part"
+    return "quick" if options.quick else "full"
 
 
 def _names(text: str) -> list[str]:

@@ -32,8 +32,9 @@ class Contender:
     ``worker`` is the command of its worker process: a program of its environment (or ``python``), and arguments in
     which ``{concurrency}`` stands for the jobs at a time, and ``{threads}`` for the same, up to ``threads``, the number
     that suits it best. ``prepare`` is a command that makes an empty place ready for it. ``settings`` are environment
-    variables, with the same in their values. ``callers``: how many calls in flight it bears. ``lacks`` are measures
-    (see `measurement`) that it has nothing for.
+    variables, with the same in their values. ``processes``: how many execute jobs. ``callers``: how many calls in
+    flight it bears. ``jobs_one``: how many jobs it gets with a prefetch of one, where it is too slow for the number of
+    the others. ``lacks`` are measures (see `measurement`) that it has nothing for.
     """
 
     name: str
@@ -48,7 +49,9 @@ class Contender:
     settings: Mapping[str, str] = field(default_factory=dict)
     needs_redis: bool = False
     threads: int = 1000
+    processes: int = 1
     callers: int = 100
+    jobs_one: int = 1_000_000
     lacks: frozenset[str] = frozenset()
 
     def command(self, concurrency: int) -> tuple[str, ...]:

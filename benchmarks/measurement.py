@@ -1,7 +1,7 @@
 """What is measured of a contender in one round, and how.
 
-Each measurement has an empty place. Jobs are in the queue before the worker starts; a drain's rate is that between the
-first and the last execution, as the task itself notes them, so that starting costs nothing.
+Each measurement has an empty place. Jobs are in the queue before the worker starts; a drain's rate is that up to
+the last execution, as the task itself notes the times, so that starting costs nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Bench:
     def drain_one(self) -> Found:
         """Execute jobs with a prefetch of one."""
         with self._stage() as stage:
-            sent = stage.produced(self._way("bulk"), self._order(self._scale.jobs_one))
+            sent = stage.produced(self._way("bulk"), self._order(min(self._scale.jobs_one, self._contender.jobs_one)))
             return {"drain1": stage.drained(int(sent["jobs"]), 1).rate}
 
     def calls(self) -> Found:

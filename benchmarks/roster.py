@@ -71,7 +71,7 @@ ROSTER = (
         role=Role.PEER,
         program="celery_program",
         requirements=("celery[redis]==5.7.0",),
-        worker=(*_CELERY, "--pool=solo"),
+        worker=(*_CELERY, "--pool=solo", "--concurrency=1"),
         settings={"BENCH_MULTIPLIER": "{concurrency}"},
         needs_redis=True,
         guarantee=f"{_CLASSIC} (`confirm_publish`, `acks_late`); results in Redis",
@@ -242,7 +242,7 @@ ROSTER = (
         store=Store.POSTGRESQL,
         role=Role.PEER,
         program="pgqueuer_program",
-        requirements=("pgqueuer[asyncpg,cli]==1.6.0", "typer==0.15.4", _UVLOOP),
+        requirements=("pgqueuer[asyncpg,cli]==1.6.0", "typer==0.24.0", _UVLOOP),
         prepare=("pgq", "install"),
         worker=(
             *("pgq", "run", "pgqueuer_program:factory"),

@@ -67,8 +67,12 @@ class Stage:
         return measured
 
     def drained(self, jobs: int, concurrency: int, watch: Callable[[Working], None] = lambda working: None) -> Counts:
-        """Have a worker execute the jobs that wait; ``watch`` is called again and again meanwhile."""
-        with self.working(concurrency) as working:
+        """Have a worker execute the jobs that wait; ``watch`` is called again and again meanwhile.
+
+        Not timed are as many at the beginning as it may have fetched before it executed the first.
+        """
+        skipped = min(jobs // 3, concurrency) // self._contender.processes
+        with self.working(concurrency, settings={"BENCH_SKIP": str(skipped)}) as working:
 
             def is_done() -> bool:
                 watch(working)
@@ -82,10 +86,13 @@ class Stage:
         return done
 
     @contextmanager
-    def working(self, concurrency: int, *, results: bool = False) -> Iterator[Working]:
+    def working(
+        self, concurrency: int, *, results: bool = False, settings: Mapping[str, str] | None = None
+    ) -> Iterator[Working]:
         """Have a worker."""
         command = self._command(*self._contender.command(concurrency))
-        with process(command, self._environment(concurrency, results=results), PROGRAMS) as (running, output):
+        environment = self._environment(concurrency, results=results) | (settings or {})
+        with process(command, environment, PROGRAMS) as (running, output):
             yield Working(
                 running.pid,
                 Path(self._place["BENCH_TALLY"]),

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
-WARM_UP = 10  # calls of each caller, so that all are connected
+WARM_UP = 3  # calls of each caller, so that all are connected
 
 
 @dataclass

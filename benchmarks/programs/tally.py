@@ -1,7 +1,8 @@
 """What the task of every contender calls: ``count(a, b)`` adds, and notes down that it did.
 
 Each process has a slot in the folder ``BENCH_TALLY``: how many executions, the sum of their results, and the times of
-the first and the last one. It is memory shared with the harness, so that nothing is sent or flushed for it. The file
+the first one, of the first that is timed, and of the last. The first ``BENCH_SKIP`` are not timed: they may have come
+from a buffer that was filled before the first execution. It is memory shared with the harness, so that nothing is sent or flushed for it. The file
 imports nothing but the standard library: it runs in every contender's virtual environment.
 """
 
@@ -12,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-SLOT = struct.Struct("<QQQQ")
+SLOT = struct.Struct("<QQQQQQ")
 
 
 class _Slot:
@@ -24,7 +25,8 @@ class _Slot:
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), SLOT.size)
         self._lock = threading.Lock()
-        self._count = self._total = self._first = 0
+        self._skip = int(os.environ.get("BENCH_SKIP", "0"))
+        self._count = self._total = self._first = self._from = 0
 
     def add(self, result: int) -> None:
         with self._lock:
@@ -32,7 +34,10 @@ class _Slot:
             self._first = self._first or now
             self._count += 1
             self._total += result
-            SLOT.pack_into(self._memory, 0, self._count, self._total, self._first, now)
+            if self._count == self._skip + 1:
+                self._from = now
+            timed = max(self._count - self._skip, 0)
+            SLOT.pack_into(self._memory, 0, self._count, self._total, timed, self._first, self._from, now)
 
 
 _slot: _Slot | None = None
