@@ -35,17 +35,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all that was started is ended
     contenders = _chosen(options.only)
     scale = QUICK if options.quick else FULL
+    path = options.save or _RESULTS / f"{_kind(options)}.json"
     with Servers() as servers:
         results = Results(machine.described(_command(), servers), [_entrant(each) for each in contenders])
         try:
             rounds = Rounds(results, servers, contenders, scale)
             for _ in range(options.rounds or (1 if options.quick else 3)):
                 rounds.run(steps_for(options.measure))
+                results.save(path)
             if options.growth or not (options.quick or options.measure):
                 grow(results, servers, BRIEF if options.quick else Sizes(), [each.name for each in contenders])
         except KeyboardInterrupt:
             print("interrupted: what was measured so far", file=sys.stderr)
-        results.save(options.save or _RESULTS / f"{_kind(options)}.json")
+        results.save(path)
     print(told(results))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.server import NoServer, Server, program, somebody
 
@@ -35,7 +36,7 @@ class Postgres(Server):
     def answers(self) -> bool:
         return self._status("pg_isready", "-q") == 0
 
-    def identity(self) -> dict[str, str | int]:
+    def identity(self) -> dict[str, Any]:
         user = somebody()
         return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid}
 

@@ -127,4 +127,5 @@ def last_line(output: IO[bytes]) -> str:
     output.flush()
     output.seek(0)
     lines = output.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    worded = (line.strip(" │╰╯") for line in reversed(lines) if any(letter.isalpha() for letter in line))
+    return next(worded, "it said nothing")

@@ -39,11 +39,11 @@ def filled(page: str, named: Mapping[str, str]) -> str:
     """Return the page with each section between its markers. Raises :class:`NoMarker`."""
     for name, text in named.items():
         begin, end = f"<!-- bench: {name} -->", f"<!-- /bench: {name} -->"
-        page, found = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, new=f"{begin}\n\n{text}\n\n{end}": new, page, flags=re.S
-        )
-        if found != 1:
-            raise NoMarker(f"{found} places for {begin} … {end}, which must be there once")
+        new = f"{begin}\n\n{text}\n\n{end}"
+        parts = re.split(f"{re.escape(begin)}.*?{re.escape(end)}", page, flags=re.DOTALL)
+        if len(parts) != 2:
+            raise NoMarker(f"{len(parts) - 1} places for {begin} … {end}, which must be there once")
+        page = new.join(parts)
     return page
 
 

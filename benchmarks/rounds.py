@@ -29,6 +29,9 @@ def steps_for(measures: Iterable[str]) -> list[str]:
     return [step for step, found in STEPS.items() if not wanted or wanted.intersection(found)]
 
 
+_EXPECTED = (Failed, NotInstalled, NoServer)
+
+
 class Rounds:
     """The rounds of one run; what they find goes to ``results``."""
 
@@ -55,8 +58,8 @@ class Rounds:
         began = time.monotonic()
         try:
             values = Bench(contender, self._servers, self._scale).step(step)
-        except (Failed, NotInstalled, NoServer, OSError, ValueError, AssertionError) as error:
-            said = f"failed: {error or repr(error)}"
+        except Exception as error:  # whatever it is: the others go on
+            said = f"failed: {error if isinstance(error, _EXPECTED) else repr(error)}"
             self._results.failures.setdefault(contender.name, {}).update(dict.fromkeys(STEPS[step], said))
         else:
             found.update(values)

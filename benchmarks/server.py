@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.support.rabbit.ports import free_ports
 
@@ -67,7 +67,7 @@ class Server:
     def answers(self) -> bool:
         raise NotImplementedError
 
-    def identity(self) -> dict[str, str | int]:
+    def identity(self) -> dict[str, Any]:
         """Return the user that it runs as, as arguments of a process."""
         return {}
 

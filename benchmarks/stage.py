@@ -91,7 +91,7 @@ class Stage:
     ) -> Iterator[Working]:
         """Have a worker."""
         command = self._command(*self._contender.command(concurrency))
-        environment = self._environment(concurrency, results=results) | (settings or {})
+        environment = {**self._environment(concurrency, results=results), **(settings or {})}
         with process(command, environment, PROGRAMS) as (running, output):
             yield Working(
                 running.pid,

@@ -1,6 +1,7 @@
 """FastStream on RabbitMQ: durable classic queue, persistent, confirmed, acknowledged after the handler."""
 
 import os
+import sys
 from asyncio import Queue
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,6 +17,7 @@ queue = RabbitQueue("jobs", durable=True)
 channel = Channel(prefetch_count=int(os.environ.get("BENCH_CONCURRENCY", "100")))
 broker = RabbitBroker(URL, default_channel=channel, logger=None)
 app = FastStream(broker, logger=None)
+enqueueing = RabbitBroker(URL, logger=None)
 idle: Queue[RabbitBroker] = Queue()
 
 
@@ -27,20 +29,15 @@ async def add(a: int, b: int) -> int:
 @asynccontextmanager
 async def opened():
     async with AsyncExitStack() as stack:
-        for sender in [RabbitBroker(URL, logger=None) for _ in range(CALLERS)]:
-            await stack.enter_async_context(sender)
-            await sender.connect()
-            idle.put_nowait(sender)
-        first = idle.get_nowait()
-        idle.put_nowait(first)
-        await first.declare_queue(queue)
+        await stack.enter_async_context(enqueueing)
+        for _ in range(CALLERS if sys.argv[1] == "call" else 0):
+            idle.put_nowait(await stack.enter_async_context(RabbitBroker(URL, logger=None)))
+        await enqueueing.declare_queue(queue)
         yield
 
 
 async def enqueue(number):
-    sender = idle.get_nowait()
-    idle.put_nowait(sender)
-    await sender.publish({"a": number, "b": 1}, queue="jobs", persist=True)
+    await enqueueing.publish({"a": number, "b": 1}, queue="jobs", persist=True)
 
 
 async def call(number):

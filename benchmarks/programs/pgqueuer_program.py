@@ -18,14 +18,17 @@ def _body(number):
     return json.dumps({"a": number, "b": 1}).encode()
 
 
+@asynccontextmanager
 async def factory():
-    pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(URL)))
+    connection = await asyncpg.connect(URL)
+    pgq = PgQueuer(AsyncpgDriver(connection))
 
     @pgq.entrypoint("add")
     async def add(job):
         count(**json.loads(job.payload))
 
-    return pgq
+    yield pgq
+    await connection.close()
 
 
 @asynccontextmanager

@@ -2,8 +2,8 @@
 
 Each process has a slot in the folder ``BENCH_TALLY``: how many executions, the sum of their results, and the times of
 the first one, of the first that is timed, and of the last. The first ``BENCH_SKIP`` are not timed: they may have come
-from a buffer that was filled before the first execution. It is memory shared with the harness, so that nothing is sent or flushed for it. The file
-imports nothing but the standard library: it runs in every contender's virtual environment.
+from a buffer that was filled before the first execution. It is memory shared with the harness, so that nothing is sent
+or flushed for it. The file imports nothing but the standard library: it runs in every contender's environment.
 """
 
 import mmap

@@ -13,7 +13,7 @@ from benchmarks.contender import Contender, Role, Store
 from benchmarks.counts import Counts, counts, expected_total
 from benchmarks.growth import Growth
 from benchmarks.measurement import LOWER_IS_BETTER, MEASURES, STEPS, Bench
-from benchmarks.programs import tally
+from benchmarks.programs import tally, wire
 from benchmarks.programs.producing import Numbers, chunks
 from benchmarks.results import Entrant, Results
 from benchmarks.roster import ROSTER
@@ -224,17 +224,28 @@ def test_executions_are_counted_where_another_process_sees_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_TALLY", str(tmp_path))
+    monkeypatch.setenv("BENCH_SKIP", "2")
     monkeypatch.setattr(tally, "_slot", None)
     assert [tally.count(number, 1) for number in range(5)] == [1, 2, 3, 4, 5]
     (tmp_path / "unfinished").write_bytes(b"")
-    (tmp_path / "another").write_bytes(tally.SLOT.pack(2, 13, 1, 2))
+    (tmp_path / "another").write_bytes(tally.SLOT.pack(2, 13, 1, 1, 2, 3))
     found = counts(tmp_path)
-    assert (found.executed, found.total, found.first_ns) == (7, expected_total(7), 1)
+    assert (found.executed, found.total, found.timed) == (7, expected_total(7), 4)
+    assert (found.first_ns, found.from_ns) == (1, 2)
     assert str(os.getpid()) in {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_rate_leaves_out_what_was_before_the_first_execution() -> None:
-    assert Counts(11, 0, first_ns=5_000_000_000, last_ns=7_000_000_000).rate == 5.0
+def test_a_rate_is_that_of_what_is_timed() -> None:
+    assert Counts(100, 0, timed=11, first_ns=1, from_ns=5_000_000_000, last_ns=7_000_000_000).rate == 5.0
+
+
+def test_confirms_are_counted_once_in_whatever_order_they_come() -> None:
+    client = wire.Wire()
+    told = []
+    for tag, multiple in [(2, False), (1, False), (5, False), (6, True), (7, False), (9, True)]:
+        client._count_confirm(tag, multiple=multiple)
+        told.append(client._confirmed)
+    assert told == [1, 2, 3, 6, 7, 9]
 
 
 def test_the_committed_results_are_those_that_the_page_shows() -> None:
