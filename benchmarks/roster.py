@@ -72,7 +72,7 @@ ROSTER = (
         program="celery_program",
         requirements=("celery[redis]==5.7.0",),
         worker=(*_CELERY, "--pool=solo", "--concurrency=1"),
-        jobs_one=150,  # mostly tens of milliseconds each, one round in three a fraction of one
+        jobs_one=100,  # often tens of milliseconds each
         settings={"BENCH_MULTIPLIER": "{concurrency}"},
         needs_redis=True,
         guarantee=f"{_CLASSIC} (`confirm_publish`, `acks_late`); results in Redis",
