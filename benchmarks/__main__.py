@@ -20,6 +20,7 @@ from benchmarks.measurement import FULL, MEASURES, QUICK
 from benchmarks.results import Entrant, Results
 from benchmarks.roster import ROSTER
 from benchmarks.rounds import Rounds, steps_for
+from benchmarks.server import NoServer
 from benchmarks.servers import Servers
 
 _RESULTS = Path(__file__).parent / "results"
@@ -37,7 +38,7 @@ def main() -> None:
     scale = QUICK if options.quick else FULL
     path = options.save or _RESULTS / f"{_kind(options)}.json"
     with Servers() as servers:
-        results = Results(machine.described(_command(), servers), [_entrant(each) for each in contenders])
+        results = Results(_described(servers), [_entrant(each) for each in contenders])
         try:
             rounds = Rounds(results, servers, contenders, scale)
             for _ in range(options.rounds or (1 if options.quick else 3)):
@@ -49,6 +50,13 @@ def main() -> None:
             print("interrupted: what was measured so far", file=sys.stderr)
         results.save(path)
     print(told(results))
+
+
+def _described(servers: Servers) -> dict[str, str]:
+    try:
+        return machine.described(" ".join(["python -m benchmarks", *sys.argv[1:]]), servers)
+    except NoServer as error:
+        sys.exit(f"taskq: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,10 +103,6 @@ def _chosen(only: list[str]) -> list[Contender]:
 def _entrant(contender: Contender) -> Entrant:
     versions = ", ".join(contender.requirements) or "this checkout"
     return Entrant(contender.name, contender.title, contender.store, contender.role, contender.guarantee, versions)
-
-
-def _command() -> str:
-    return " ".join(["python -m benchmarks", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
