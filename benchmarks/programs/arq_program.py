@@ -1,5 +1,6 @@
 """arq: jobs in Redis, which it polls; a job whose worker died comes back when its time limit is over."""
 
+import logging
 import os
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,8 @@ import uvloop
 from arq import create_pool, func
 from arq.connections import RedisSettings
 from tally import count
+
+logging.disable(logging.INFO)  # its command has no option for it; some tell of each job
 
 uvloop.install()  # its runner has no option for it
 POLL_S = 0.002

@@ -1,5 +1,6 @@
 """Dramatiq on RabbitMQ: durable classic queue, `confirm_delivery`, acknowledged after the actor; results in Redis."""
 
+import logging
 import os
 
 import dramatiq
@@ -8,6 +9,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 from tally import count
+
+logging.disable(logging.INFO)  # its command has no option for it; some tell of each job
 
 results = bool(os.environ.get("BENCH_RESULTS"))
 broker = RabbitmqBroker(url=os.environ["BENCH_AMQP"], confirm_delivery=True)

@@ -1,6 +1,7 @@
 """PgQueuer: jobs in PostgreSQL; it keeps no results."""
 
 import json
+import logging
 import os
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ import producing
 from pgqueuer import AsyncpgDriver, AsyncpgPoolDriver, PgQueuer
 from pgqueuer.queries import Queries
 from tally import count
+
+logging.disable(logging.INFO)  # its command has no option for it; some tell of each job
 
 URL = os.environ["BENCH_POSTGRES"]
 sending = {}

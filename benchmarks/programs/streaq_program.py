@@ -1,10 +1,13 @@
 """streaQ: jobs in Redis streams; a job whose worker died comes back after the idle time."""
 
+import logging
 import os
 
 import producing
 from streaq import Worker
 from tally import count
+
+logging.disable(logging.INFO)  # its command has no option for it; some tell of each job
 
 RESULTS_S = 300 if os.environ.get("BENCH_RESULTS") else 0
 concurrency = int(os.environ.get("BENCH_CONCURRENCY", "100"))
