@@ -15,10 +15,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test bench fmt clean lint types layers rabbitmq
+.PHONY: help demo check test bench bench-quick fmt clean lint types layers rabbitmq servers
 
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(runtime) ## watch two workers on one file: retries, a dead letter, results (under 20 s)
 	@$(PY) -m workers.demo
@@ -31,9 +31,11 @@ test: lint types layers rabbitmq ## everything: lint, types, layers, then the wh
 	@echo "== tests that measure time, by themselves"
 	@$(PY) -m pytest -m alone
 
-bench: $(dev) ## measure taskq on RabbitMQ beside bare aio-pika and the bare data plane (some minutes)
-	@bash .ci/rabbitmq server
+bench: $(dev) servers ## measure taskq beside its peers and its limit, and how cost grows (over half an hour)
 	@$(PY) -m benchmarks
+
+bench-quick: $(dev) servers ## the same in one short round, without growth (5 min)
+	@$(PY) -m benchmarks --quick
 
 fmt: $(dev) ## format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only --quiet .
@@ -62,6 +64,10 @@ layers: $(dev)
 
 rabbitmq:
 	@bash .ci/rabbitmq
+
+servers:
+	@bash .ci/rabbitmq server
+	@bash .ci/redis
 
 # The virtual environment: made once, filled again when pyproject.toml or constraints.txt changes.
 
