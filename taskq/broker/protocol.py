@@ -48,15 +48,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message and where it goes.
 
     ``not_before``: seconds since the epoch, or ``None`` for at once. ``mandatory=False``: no queue is no

@@ -7,7 +7,7 @@ of them itself, in ``x-death``, stands for it: https://www.rabbitmq.com/docs/dlx
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -101,13 +101,13 @@ def new_dead_letter(
         headers = h.ours(headers)
     for name, text in ((h.ERROR_MESSAGE, failure.message), (h.ERROR_TRACEBACK, failure.traceback)):
         record[name] = h.cut(text, h.LARGEST_HEADERS - h.size_of(headers | record))
-    return replace(message, message_id=new_message_id(), headers=headers | record)
+    return message._replace(message_id=new_message_id(), headers=headers | record)
 
 
 def remnant(message: Message, body: int) -> Message:
     """Return what can be kept of a message that a broker refuses: ``body`` bytes of its body, and what is short."""
     properties: dict[str, Any] = {name: _short(getattr(message, name)) for name in _TEXTS}
-    return replace(message, body=message.body[:body], headers=h.ours(message.headers), **properties)
+    return message._replace(body=message.body[:body], headers=h.ours(message.headers), **properties)
 
 
 def read_dead_letter(message: Message, origin: str) -> DeadLetter:
@@ -141,7 +141,7 @@ def revived(letter: DeadLetter) -> Message:
     headers |= {h.ATTEMPT: 1, h.EXECUTION: letter.execution + 1, h.JOB_ID: letter.job_id}
     if letter.failure.type:
         headers[h.ERROR] = h.cut(letter.failure.short, ERROR_BYTES)
-    return replace(letter.message, message_id=new_message_id(), headers=headers)
+    return letter.message._replace(message_id=new_message_id(), headers=headers)
 
 
 def _without_record(message: Message) -> dict[str, object]:

@@ -5,7 +5,6 @@ Neighbours: :mod:`taskq.wire.reply` is the way back, :mod:`taskq.wire.dead` the 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from taskq.errors import UndecodableMessage
@@ -60,7 +59,7 @@ class JobMessage(NamedTuple):
             headers[h.ETA] = millis(eta)
         if error is not None:
             headers[h.ERROR] = h.cut(error, ERROR_BYTES)
-        return replace(self.message, message_id=new_message_id(), headers=headers)
+        return self.message._replace(message_id=new_message_id(), headers=headers)
 
 
 def new_job(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from taskq.errors import MessageTooLarge
 from taskq.wire.headers import LARGEST_SENT, size_of
 
 JSON = "application/json"
+_NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """One published copy. Every message is persistent; ``message_id`` is its own and no other copy's.
 
-    ``timestamp`` is in whole seconds since the epoch, as AMQP has it. Property names are AMQP's.
+    ``timestamp`` is in whole seconds since the epoch, as AMQP has it. Property names are AMQP's. Fields are given by
+    name; another copy is made with ``_replace``.
     """
 
     body: bytes
@@ -28,7 +30,7 @@ class Message:
     timestamp: int | None = None
     app_id: str | None = None
     priority: int | None = None
-    headers: Mapping[str, object] = field(default_factory=dict[str, object])
+    headers: Mapping[str, object] = _NO_HEADERS
 
     @property
     def size(self) -> int:
@@ -36,7 +38,7 @@ class Message:
         return len(self.body) + size_of(self.headers)
 
 
-PROPERTIES = tuple(each.name for each in fields(Message) if each.name not in ("body", "headers"))
+PROPERTIES = tuple(name for name in Message._fields if name not in ("body", "headers"))
 """The names of a message's properties."""
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -109,7 +108,7 @@ async def test_headers_above_the_brokers_frame_fail_alone_whenever_they_are_sent
     before = own_node.eval("{ok, Before} = application:get_env(rabbit, frame_max), Before")
     own_node.eval("application:set_env(rabbit, frame_max, 8192)")
     small = to("work")
-    large = replace(small, message=replace(small.message, headers={f"h{n}": "x" * 100 for n in range(110)}))
+    large = small._replace(message=small.message._replace(headers={f"h{n}": "x" * 100 for n in range(110)}))
     parts = urlsplit(own_node.url())
     assert parts.hostname is not None
     assert parts.port is not None

@@ -1,7 +1,5 @@
 """Messages that cannot be run: each becomes a dead letter with its reason, and none of them costs a slot."""
 
-from dataclasses import replace
-
 import pytest
 
 from taskq.broker.protocol import Outgoing
@@ -27,15 +25,15 @@ def bad_message(number: int, job_id: str) -> tuple[Message, str]:
         (job("double", b"\xff\xfe\x00", job_id), "undecodable"),
         (job("double", b"[1, 2]", job_id), "undecodable"),
         (job("double", b"", job_id), "undecodable"),
-        (replace(good, headers={**headers, "taskq-version": 99}), "undecodable"),
-        (replace(good, headers={**headers, "taskq-attempt": "many"}), "undecodable"),
-        (replace(good, type=None), "unknown-task"),
+        (good._replace(headers={**headers, "taskq-version": 99}), "undecodable"),
+        (good._replace(headers={**headers, "taskq-attempt": "many"}), "undecodable"),
+        (good._replace(type=None), "unknown-task"),
         (job("no.such.task", b"{}", job_id), "unknown-task"),
         (job("double", b'{"number": "wide"}', job_id), "invalid-arguments"),
         (job("double", b'{"numbr": 1}', job_id), "invalid-arguments"),
     ]
     message, reason = kinds[number % len(kinds)]
-    return replace(message, message_id=new_message_id()), reason
+    return message._replace(message_id=new_message_id()), reason
 
 
 @pytest.mark.parametrize("number", [10, 50])

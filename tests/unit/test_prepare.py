@@ -1,6 +1,5 @@
 """What is checked before a job is run."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -62,7 +61,7 @@ def test_time_limit_of_the_task_holds() -> None:
 
 def test_newer_wire_version_is_undecodable_and_says_to_upgrade() -> None:
     newer = message("quick")
-    outcome = unusable(read(FakeDelivery(replace(newer, headers={**newer.headers, h.VERSION: 99}))))
+    outcome = unusable(read(FakeDelivery(newer._replace(headers={**newer.headers, h.VERSION: 99}))))
     assert outcome.reason is DeadReason.UNDECODABLE
     assert "upgrade" in outcome.failure.message
 

@@ -1,6 +1,5 @@
 """Dead letters: written, read, put back; and those that taskq did not write."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +33,7 @@ def bury(message: Message, **changes: Any) -> Message:
 def test_dead_letter_keeps_the_message_and_says_why_and_when_it_died() -> None:
     letter = bury(JOB)
     assert letter.message_id != JOB.message_id
-    assert replace(letter, message_id=JOB.message_id, headers=JOB.headers) == JOB
+    assert letter._replace(message_id=JOB.message_id, headers=JOB.headers) == JOB
     read = read_dead_letter(letter, "images")
     assert read.message is letter
     assert (read.job_id, read.task, read.queue, read.reason) == ("j1", "resize", "images", "failed")
@@ -79,7 +78,7 @@ def test_job_may_die_and_come_back_many_times() -> None:
 
 def moved(*deaths: object, **further: Any) -> Message:
     """Return JOB as a broker moved it that says these deaths, the last one first."""
-    return replace(JOB, headers=JOB.headers | {"x-death": list(deaths)} | further)
+    return JOB._replace(headers=JOB.headers | {"x-death": list(deaths)} | further)
 
 
 def death(reason: object, queue: object = "images", time: object = WHEN) -> dict[str, object]:
@@ -127,7 +126,7 @@ def test_letter_that_died_in_another_queue_says_which() -> None:
 def test_record_of_ours_goes_before_what_a_broker_said() -> None:
     letter = bury(JOB)
     read = read_dead_letter(
-        replace(letter, headers={**letter.headers, "x-death": [death("expired", "before")]}), "images"
+        letter._replace(headers={**letter.headers, "x-death": [death("expired", "before")]}), "images"
     )
     assert (read.reason, read.queue, read.died_at) == ("failed", "images", NOW + 9)
 
@@ -150,7 +149,7 @@ def test_time_of_a_death_is_seconds_or_not_known(time: object, died_at: float | 
 
 @pytest.mark.parametrize("said", ["text", 7, [], [[]], ["text"], {}, [{"reason": {}}]])
 def test_odd_word_of_a_broker_is_no_error(said: object) -> None:
-    read = read_dead_letter(replace(JOB, headers=JOB.headers | {"x-death": said}), "images")
+    read = read_dead_letter(JOB._replace(headers=JOB.headers | {"x-death": said}), "images")
     assert (read.reason, read.queue, read.died_at) == ("delivery-limit", "images", None)
 
 
@@ -210,7 +209,7 @@ HUGE = {f"h{i}": "x" * 1000 for i in range(200)}
 )  # fmt: skip
 def test_headers_that_leave_no_room_for_the_record_give_way_to_it(headers: dict[str, Any]) -> None:
     failure = Failure("é" * 9_999, "é" * 99_999, "é" * 99_999)
-    letter = bury(replace(JOB, headers=JOB.headers | headers), failure=failure)
+    letter = bury(JOB._replace(headers=JOB.headers | headers), failure=failure)
     assert h.size_of(letter.headers) <= h.LARGEST_HEADERS
     read = read_dead_letter(letter, "images")
     assert (read.job_id, read.reason, read.failure) == ("j1", "failed", failure.fitted())
@@ -222,7 +221,7 @@ def test_largest_headers_of_a_caller_stay_whatever_the_error_and_come_back_with_
         task="resize", job_id="j" * 128, queue="q" * 180, body=b"{}", now=NOW, deadline=NOW + 60, headers={"own": ""}
     )  # fmt: skip
     own = "x" * (h.LARGEST_SENT - h.size_of(job.headers))
-    job = replace(job, headers=job.headers | {"own": own})
+    job = job._replace(headers=job.headers | {"own": own})
     check_size(job, 10**6, "it")
     last = read_job(job, "q" * 180).copy(attempt=3, execution=2**40, eta=NOW + 9, error="é" * 9_999)
     assert h.size_of(last.headers) <= h.LARGEST_HEADERS
@@ -237,7 +236,7 @@ def test_largest_headers_of_a_caller_stay_whatever_the_error_and_come_back_with_
 
 def test_traceback_gives_way_before_the_message() -> None:
     letter = bury(
-        replace(JOB, headers=JOB.headers | {"own": "x" * 9_000}), failure=Failure("E", "m" * 1_000, "t" * 8_000)
+        JOB._replace(headers=JOB.headers | {"own": "x" * 9_000}), failure=Failure("E", "m" * 1_000, "t" * 8_000)
     )
     failure = read_dead_letter(letter, "images").failure
     assert failure.message == "m" * 1_000

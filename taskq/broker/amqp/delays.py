@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.ladder import LADDER, LONGEST_S, UNROUTABLE, entry, way_out
@@ -61,7 +60,7 @@ def delayed(message: Message, not_before: float, now: float) -> Message:
     """Return the message to send: with the instant it waits for, where the ladder is too short for that."""
     if not_before - now <= LONGEST_S:
         return message
-    return replace(message, headers={**message.headers, NOT_BEFORE: round(not_before * 1000)})
+    return message._replace(headers={**message.headers, NOT_BEFORE: round(not_before * 1000)})
 
 
 def route(queue: str, not_before: float | None, now: float) -> tuple[str, str]:

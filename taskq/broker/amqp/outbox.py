@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from taskq.broker.amqp.delays import delayed
 from taskq.broker.amqp.plane.faults import Unencodable
@@ -66,7 +65,7 @@ class Publish:
 
     def renew(self) -> None:
         """Make it another copy, which can be told from the one that was sent before."""
-        self.message = replace(self.message, message_id=new_message_id())
+        self.message = self.message._replace(message_id=new_message_id())
         self.content = _encoded(self.message)
         self.returned = False
 

@@ -9,7 +9,6 @@ consumer counts, in a header of a copy that it publishes before the job is run. 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from taskq.broker.amqp.delays import NOT_BEFORE
@@ -42,7 +41,7 @@ class Received(NamedTuple):
         headers = for_copy(self.message.headers)
         if redeliveries:
             headers[REDELIVERIES] = redeliveries
-        return replace(self.message, message_id=new_message_id(), headers=headers)
+        return self.message._replace(message_id=new_message_id(), headers=headers)
 
 
 def received(event: Delivered | Got) -> Received:
@@ -50,7 +49,7 @@ def received(event: Delivered | Got) -> Received:
     try:
         message = decode_content(event.content, event.body)
     except ProtocolViolation:
-        message = Message(body=event.body, message_id="", content_type=None)
+        message = Message(body=event.body, message_id="", content_type=None, headers={})
         if event.exchange:
             _sign(message.headers, event)
         return Received(message, 0, False, None)

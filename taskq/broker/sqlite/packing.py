@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from taskq.broker.protocol import Outgoing
@@ -59,7 +59,7 @@ def _stamped(outgoing: Outgoing) -> Outgoing:
     if outgoing.not_before is not None:
         raise UsageError(f"exchange {outgoing.exchange!r}: a message for an exchange cannot be delayed")
     headers = {EXCHANGE: outgoing.exchange, KEY: outgoing.queue, **outgoing.message.headers}
-    return replace(outgoing, message=replace(outgoing.message, headers=headers))
+    return outgoing._replace(message=outgoing.message._replace(headers=headers))
 
 
 def _properties(message: Message) -> str:

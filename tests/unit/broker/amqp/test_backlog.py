@@ -1,7 +1,6 @@
 """The backlog keeps its order, and not much of what nobody waits for."""
 
 import asyncio
-from dataclasses import replace
 from math import inf
 
 from taskq.broker.amqp.backlog import Backlog
@@ -11,7 +10,7 @@ from tests.conformance.stand import to
 
 def publish(body: bytes = b"", *, exchange: str = "") -> Publish:
     confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    return Publish(replace(to("work", body, mandatory=not exchange), exchange=exchange), confirmed, inf, inf, 0.0)
+    return Publish(to("work", body, mandatory=not exchange)._replace(exchange=exchange), confirmed, inf, inf, 0.0)
 
 
 def bodies(backlog: Backlog) -> list[bytes]:

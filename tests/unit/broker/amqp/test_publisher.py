@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -362,7 +361,7 @@ async def test_the_ladder_is_made_again_when_somebody_deleted_it() -> None:
 
 
 def event(exchange: str, body: bytes = b"e", *, mandatory: bool = False) -> Outgoing:
-    return replace(to("key", body, mandatory=mandatory), exchange=exchange)
+    return to("key", body, mandatory=mandatory)._replace(exchange=exchange)
 
 
 NO_LOGS = commands.Channel.Close(404, "NOT_FOUND - no exchange 'logs' in vhost '/'", 0, 0)

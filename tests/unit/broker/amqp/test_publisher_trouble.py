@@ -1,7 +1,6 @@
 """Publishing when a message, its caller or we ourselves are at fault: one publish pays for it, and the others go on."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,7 +95,7 @@ LARGE_HEADER = {f"h{number}": "x" * 100 for number in range(110)}
 
 def with_headers(headers: dict[Any, Any], body: bytes = b"h") -> Outgoing:
     outgoing = to("work", body)
-    return replace(outgoing, message=replace(outgoing.message, headers=headers))
+    return outgoing._replace(message=outgoing.message._replace(headers=headers))
 
 
 async def test_a_header_above_the_frame_of_the_connection_fails_alone_whenever_it_is_sent() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -188,12 +187,12 @@ def test_a_content_header_that_was_cut_is_a_violation(message: Message, data: st
         read = decode_content(content[:cut], b"")
     except ProtocolViolation:
         return
-    assert read != replace(message, body=b""), "a cut within the last text only shortens it"
+    assert read != message._replace(body=b""), "a cut within the last text only shortens it"
 
 
 @pytest.mark.parametrize("field", ["type", "correlation_id", "reply_to", "message_id"])
 def test_a_property_above_255_bytes_is_refused(field: str) -> None:
-    message = replace(Message(body=b"", message_id="m"), **{field: "x" * 256})
+    message = Message(body=b"", message_id="m")._replace(**{field: "x" * 256})
     with pytest.raises(Unencodable, match="256 bytes"):
         encode_content(message)
 
