@@ -105,11 +105,9 @@ def new_job(
 def read_job(message: Message, queue: str) -> JobMessage:
     """Read a message that was delivered from ``queue``. Raises :class:`UndecodableMessage`."""
     headers = message.headers
-    version = h.whole_number(headers, h.VERSION, h.WIRE_VERSION, least=1)
-    if version > h.WIRE_VERSION:
-        raise UndecodableMessage(
-            f"wire version {version}, this program reads up to {h.WIRE_VERSION}; upgrade the worker"
-        )
+    version = headers.get(h.VERSION, h.WIRE_VERSION)
+    if type(version) is not int or version != h.WIRE_VERSION:
+        _check_version(h.whole_number(headers, h.VERSION, h.WIRE_VERSION, least=1))
     return JobMessage(
         message=message,
         task=message.type or None,
@@ -120,6 +118,13 @@ def read_job(message: Message, queue: str) -> JobMessage:
         enqueued_at=h.instant(headers, h.ENQUEUED_AT),
         deadline=h.instant(headers, h.DEADLINE),
     )
+
+
+def _check_version(version: int) -> None:
+    if version > h.WIRE_VERSION:
+        raise UndecodableMessage(
+            f"wire version {version}, this program reads up to {h.WIRE_VERSION}; upgrade the worker"
+        )
 
 
 def job_id_of(message: Message) -> str:

@@ -162,11 +162,11 @@ async def call(stage: Stage, count: int) -> Counted:
 
 
 BOUNDS = {
-    enqueue: Counted(1720, 66),
-    enqueue_many: Counted(1850, 75),
-    execute: Counted(2500, 83),
-    answer: Counted(3870, 136),
-    call: Counted(3120, 110),
+    enqueue: Counted(1590, 67),
+    enqueue_many: Counted(1720, 76),
+    execute: Counted(2150, 69),
+    answer: Counted(3380, 122),
+    call: Counted(2760, 108),
 }
 
 

@@ -30,13 +30,18 @@ from taskq.broker.amqp.plane.faults import ProtocolViolation
 from taskq.broker.amqp.plane.properties import body_size
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+FRAME_HEAD = Struct(">BHI")  # type, channel, size of the payload
+FRAME_OVERHEAD = 8  # bytes around a payload
 
 _METHOD = Struct(">HH")
 _TAG = Struct(">QB")
 _TAG_EXCHANGE = Struct(">QBB")  # and how long the name of the exchange is
 _GET_OK = Struct(">I")
 _CODE = Struct(">H")
-_DELIVER = b"\x00\x3c\x00\x3c"
+_HEADER_FRAME = Struct(">BHIHHQ")  # type, channel, size, class, weight, size of the body
+DELIVER = b"\x00\x3c\x00\x3c"
+_BASIC = 60
+_FRAME_END = 0xCE
 _RETURN = b"\x00\x3c\x00\x32"
 _GOT = b"\x00\x3c\x00\x47"
 _ACK = b"\x00\x3c\x00\x50"
@@ -70,10 +75,46 @@ class ChannelState:
         else:
             raise ProtocolViolation(f"channel {self.number}: a frame of type {kind}")
 
+    def receive_whole(self, data: bytes, at: int, end: int) -> int:
+        """Take a delivery whose method frame is ``data[at:end]``, when its other frames lie behind it.
+
+        As nearly always they do: a content header and one body frame. Returns where the delivery ends, or 0 when it is
+        not so, or anything is wrong with it; then nothing was taken.
+        """
+        size = len(data)
+        if self._half is not None or end + _HEADER_FRAME.size > size:
+            return 0
+        kind, number, length, class_id, _, body_size = _HEADER_FRAME.unpack_from(data, end)
+        body_at = end + FRAME_OVERHEAD + length  # of its frame
+        if kind != HEADER or number != self.number or class_id != _BASIC or body_at + FRAME_OVERHEAD > size:
+            return 0
+        kind, number, body_length = FRAME_HEAD.unpack_from(data, body_at)
+        after: int = body_at + FRAME_OVERHEAD + body_length
+        tag_at = at + 12 + data[at + 11]
+        if (
+            kind != BODY
+            or number != self.number
+            or body_length != body_size
+            or not body_size
+            or after > size
+            or data[body_at - 1] != _FRAME_END
+            or data[after - 1] != _FRAME_END
+            or tag_at + _TAG_EXCHANGE.size >= end
+        ):
+            return 0
+        tag, redelivered, named = _TAG_EXCHANGE.unpack_from(data, tag_at)
+        try:
+            published = _published(data[at : end - 1], tag_at + 9 - at) if named else {}
+        except IndexError:
+            return 0
+        content, body = data[end + 7 : body_at - 1], data[body_at + 7 : after - 1]
+        self.events.append(Delivered(tag, bool(redelivered & 1), content, body, **published))
+        return after
+
     def _receive_method(self, payload: bytes) -> None:
         method = payload[:4]
         try:
-            if method == _DELIVER:
+            if method == DELIVER:
                 at = 5 + payload[4]
                 tag, redelivered, named = _TAG_EXCHANGE.unpack_from(payload, at)
                 self._half = partial(Delivered, tag, bool(redelivered & 1))
@@ -144,13 +185,10 @@ def _published(payload: bytes, at: int) -> dict[str, str]:
     return {"exchange": exchange.decode(errors="replace"), "key": key.decode(errors="replace")}
 
 
-_FRAME = Struct(">BHI")
-
-
 def unmarshalled(number: int, payload: bytes) -> Frame:
     """Return a method frame of the rarer kinds. Raises :class:`ProtocolViolation`."""
     try:
-        _, _, frame = pamqp.frame.unmarshal(_FRAME.pack(METHOD, number, len(payload)) + payload + b"\xce")
+        _, _, frame = pamqp.frame.unmarshal(FRAME_HEAD.pack(METHOD, number, len(payload)) + payload + b"\xce")
     except (pamqp.exceptions.PAMQPException, ValueError, StructError, IndexError) as error:
         raise ProtocolViolation(f"channel {number}: a method that cannot be read: {error}") from None
     if not isinstance(frame, Frame):

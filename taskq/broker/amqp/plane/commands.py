@@ -12,15 +12,13 @@ import pamqp.frame
 from pamqp import commands
 from pamqp.base import Frame
 
-from taskq.broker.amqp.plane.channel import BODY, HEADER, METHOD
+from taskq.broker.amqp.plane.channel import BODY, FRAME_HEAD, FRAME_OVERHEAD, HEADER, METHOD
 from taskq.broker.amqp.plane.faults import HeaderTooLarge
 from taskq.broker.amqp.plane.tables import short_string
 
-_HEAD = Struct(">BHI")
 _ACK = Struct(">BHIHHQBB")
 _PUBLISH = b"\x00\x3c\x00\x28\x00\x00"
 _END = b"\xce"
-FRAME_OVERHEAD = 8  # bytes around a payload
 
 
 def command(number: int, frame: Frame) -> bytes:
@@ -55,7 +53,7 @@ def ack(number: int, tag: int, *, multiple: bool) -> bytes:
 @lru_cache(maxsize=1024)  # a process publishes to few places, again and again
 def _publish_method(number: int, exchange: str, key: str, mandatory: bool) -> bytes:
     payload = _PUBLISH + short_string(exchange) + short_string(key) + (b"\x01" if mandatory else b"\x00")
-    return _HEAD.pack(METHOD, number, len(payload)) + payload + _END
+    return FRAME_HEAD.pack(METHOD, number, len(payload)) + payload + _END
 
 
 def publish(
@@ -69,14 +67,14 @@ def publish(
     if len(content) > largest:
         raise HeaderTooLarge(len(content), largest)
     method = _publish_method(number, exchange, key, mandatory)
-    head = _HEAD.pack(HEADER, number, len(content))
+    head = FRAME_HEAD.pack(HEADER, number, len(content))
     size = len(body)
     if not size:
         return b"".join((method, head, content, _END))
     if size <= largest:
-        return b"".join((method, head, content, _END, _HEAD.pack(BODY, number, size), body, _END))
+        return b"".join((method, head, content, _END, FRAME_HEAD.pack(BODY, number, size), body, _END))
     parts = [method, head, content, _END]
     for at in range(0, size, largest):
         part = body[at : at + largest]
-        parts += (_HEAD.pack(BODY, number, len(part)), part, _END)
+        parts += (FRAME_HEAD.pack(BODY, number, len(part)), part, _END)
     return b"".join(parts)

@@ -9,17 +9,15 @@ other late.
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
 
 from pamqp import commands
 
-from taskq.broker.amqp.plane.channel import METHOD, ChannelState, unmarshalled
+from taskq.broker.amqp.plane.channel import DELIVER, FRAME_HEAD, FRAME_OVERHEAD, METHOD, ChannelState, unmarshalled
 from taskq.broker.amqp.plane.faults import ProtocolViolation
 
 FRAME_END = 0xCE
-_HEAD = Struct(">BHI")
-_HEAD_SIZE = 7
-_FEWEST = _HEAD_SIZE + 1  # bytes of a frame without a payload
+_HEAD_SIZE = FRAME_HEAD.size
+_FEWEST = FRAME_OVERHEAD  # bytes of a frame without a payload
 _BEFORE_TUNING = 1 << 20  # bytes; the frames of a handshake are small
 _OTHER_PROTOCOL = b"AMQP"
 _CONNECTION = b"\x00\x0a"
@@ -72,7 +70,7 @@ class Splitter:
 
     def _split(self, data: bytes) -> tuple[int, bytes]:
         """Read the frames that are complete; return where the rest begins, and the frames that are not ours."""
-        unpack, channels, size = _HEAD.unpack_from, self.channels, len(data)
+        unpack, channels, size = FRAME_HEAD.unpack_from, self.channels, len(data)
         at = cold_from = 0
         cold: list[bytes] = []
         while size - at >= _FEWEST:
@@ -86,8 +84,15 @@ class Splitter:
             if channel is not None:
                 if cold_from < at:
                     cold.append(data[cold_from:at])
+                if (
+                    kind == METHOD
+                    and data.startswith(DELIVER, at + 7)
+                    and (after := channel.receive_whole(data, at, end))
+                ):
+                    end = after
+                else:
+                    channel.receive(kind, data[at + _HEAD_SIZE : end - 1])
                 cold_from = end
-                channel.receive(kind, data[at + _HEAD_SIZE : end - 1])
             elif not number and kind == METHOD:
                 self._overhear(data[at + _HEAD_SIZE : end - 1])
             at = end
@@ -99,7 +104,7 @@ class Splitter:
     def _expect(self, data: bytes, at: int) -> None:
         self._wanted = _FEWEST
         if len(data) - at >= _HEAD_SIZE:
-            kind, number, length = _HEAD.unpack_from(data, at)
+            kind, number, length = FRAME_HEAD.unpack_from(data, at)
             if length + _FEWEST > self._largest or not kind:
                 raise ProtocolViolation(f"a frame of type {kind} and {length} bytes on channel {number}")
             self._wanted += length

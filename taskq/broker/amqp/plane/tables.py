@@ -125,33 +125,35 @@ def decode_table(data: bytes, start: int = 0) -> tuple[dict[str, object], int]:
     """
     try:
         end = start + 4 + _UINT.unpack_from(data, start)[0]
-        head_end, instants = _instants(data, start + 4, min(end, len(data)))
-        if instants:
-            head = _remembered(data[start + 4 : head_end])
-            if head is not None:
-                table = head.copy()
-                table.update(instants)
-                return table, end
+        if end <= len(data):
+            head_end, instants = _instants(data, start + 4, end)
+            if instants:
+                head = _remembered(data[start + 4 : head_end])
+                if head is not None:
+                    return head | instants, end
         return _decode_table(data, start, 0)
     except (StructError, IndexError, ValueError, OverflowError) as error:
         raise ProtocolViolation(f"a field table that cannot be read: {error}") from None
 
 
 _INSTANTS = tuple(_MARKERS.items())  # from the last to the first in a table
+_WHEN_ENQUEUED = len(_MARKERS[headers.ENQUEUED_AT]) + 8
 _HEADS: dict[bytes, dict[str, object]] = {}
 _MOST_HEADS, _LONGEST_HEAD = 1024, 512
 _SCALARS = (str, int, float, bytes, type(None))
 
 
-def _instants(data: bytes, start: int, end: int) -> tuple[int, list[tuple[str, object]]]:
+def _instants(data: bytes, start: int, end: int) -> tuple[int, dict[str, object]]:
     """Return the instants with which a table ends, and where they begin."""
-    found: list[tuple[str, object]] = []
+    at = end - _WHEN_ENQUEUED
+    if at >= start and data.startswith(_MARKERS[headers.ENQUEUED_AT], at):  # of most jobs, the only one
+        return at, {headers.ENQUEUED_AT: _LONG_VALUE.unpack_from(data, end - 8)[0]}
+    found: dict[str, object] = {}
     for name, marker in _INSTANTS:
         at = end - 8 - len(marker)
         if at >= start and data.startswith(marker, at):
-            found.append((name, _LONG_VALUE.unpack_from(data, end - 8)[0]))
+            found = {name: _LONG_VALUE.unpack_from(data, end - 8)[0], **found}
             end = at
-    found.reverse()
     return end, found
 
 

@@ -144,6 +144,46 @@ def test_the_stream_cut_anywhere(cuts: list[int]) -> None:
     check(Fed().feed(*[STREAM[a:b] for a, b in itertools.pairwise(bounds)]))
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                deliver(1, b"body"),
+                deliver(2, b"body", redelivered=True, exchange="logs", key="info.π"),
+                deliver(3),
+                deliver(4, b"two", b"parts"),
+                deliver(5, b"other", number=OTHER_HOT),
+                [pamqp.frame.marshal(Heartbeat(), 0)],
+            ]
+        ),
+        max_size=6,
+    ),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), max_size=3),
+    st.booleans(),
+)
+def test_a_delivery_in_one_piece_says_the_same_as_frame_by_frame(
+    messages: list[list[bytes]], faults: list[tuple[int, int]], swapped: bool
+) -> None:
+    frames = [frame for each in messages for frame in each]
+    if swapped:
+        frames[1:3] = reversed(frames[1:3])
+    stream = bytearray(b"".join(frames))
+    for at, value in faults if stream else ():
+        stream[at % len(stream)] = value
+    assert outcome([bytes(stream)]) == outcome([bytes(stream[at : at + 1]) for at in range(len(stream))])
+
+
+def outcome(pieces: list[bytes]) -> tuple[list[Event], list[Event], bytes | None]:
+    """Return the events on two channels, and the cold frames, or ``None`` when the stream is a violation."""
+    fed, other = Fed(), Fed()
+    fed.splitter.channels[OTHER_HOT] = other.hot = ChannelState(OTHER_HOT)
+    try:
+        fed.feed(*pieces)
+    except ProtocolViolation:
+        return fed.events, other.events, None
+    return fed.events, other.events, fed.cold
+
+
 def test_messages_of_two_channels_may_be_interleaved() -> None:
     fed = Fed()
     other = ChannelState(OTHER_HOT)
