@@ -1,7 +1,8 @@
 """The limit: what RabbitMQ takes and gives, with a hand-packed client (`wire`) and nothing around it.
 
-No validation, no headers, no futures for each message; calls are answered without confirms, to a queue that is not
-durable. Nothing that keeps taskq's promises can be faster than this.
+No validation, no headers, no futures for each message; answers are sent without confirms, to a queue that is not
+durable. Each job has an asyncio task of its own, as anything has that runs coroutines. Nothing that keeps taskq's
+promises can be faster than this.
 """
 
 import asyncio
@@ -55,16 +56,19 @@ async def publish(window: int, numbers: producing.Numbers) -> None:
 
 
 async def work(prefetch: int) -> None:
-    """Execute, and acknowledge at once what came together; answer calls."""
+    """Execute each job in a task of its own, and acknowledge at once what ended together; answer calls."""
     wire = await Wire.open(URL)
     await wire.declare(QUEUE, KIND)
     await wire.prefetch(prefetch)
-    last, due, ways = 0, [], {}
+    last, due, ways, running = 0, [], {}, set()
+    loop = asyncio.get_running_loop()
 
-    def receive(tag: int, properties: bytes, body: bytes) -> None:
+    async def run(tag: int, properties: bytes, body: bytes) -> None:
         nonlocal last
         job = json.loads(body)
         result = count(job["a"], job["b"])
+        if not last:
+            loop.call_soon(turn)
         last = tag
         if len(properties) > 18:  # after content type and mode: the correlation id, and where the answer goes
             end = 19 + properties[18]
@@ -74,15 +78,19 @@ async def work(prefetch: int) -> None:
 
     def turn() -> None:
         nonlocal last
-        if last:
-            due.append(wire.ack(last, multiple=True))
-            wire.write(b"".join(due))
-            due.clear()
-            last = 0
+        due.append(wire.ack(last, multiple=True))
+        wire.write(b"".join(due))
+        due.clear()
+        last = 0
 
-    wire.on_delivery, wire.on_turn = receive, turn
+    def receive(tag: int, properties: bytes, body: bytes) -> None:
+        task = loop.create_task(run(tag, properties, body))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    wire.on_delivery = receive
     await wire.consume(QUEUE)
-    await asyncio.get_running_loop().create_future()
+    await loop.create_future()
 
 
 class Caller:
@@ -90,6 +98,7 @@ class Caller:
 
     async def open(self) -> None:
         self._wire = await Wire.open(URL)
+        await self._wire.confirm()
         self._replies = b"replies-%d" % os.getpid()
         await self._wire.declare(QUEUE, KIND)
         await self._wire.declare_own(self._replies)

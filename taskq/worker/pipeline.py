@@ -85,7 +85,7 @@ class Pipeline:
         job_id = identify(delivery, job)
         verdict, settlement = await self._settle(verdict, delivery, job, job_id, attempt)
         lost = settlement is Settlement.LOST
-        if not lost:
+        if not lost and verdict is not NO_REPLY:
             self._count(verdict)
         kind = DeliveryLost if lost else event_of(verdict)
         if self.emitter.wants(kind):

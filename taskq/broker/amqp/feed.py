@@ -76,7 +76,10 @@ class Feed:
         """Take a delivery from the broker's books, and free or keep its slot."""
         if keep and channel is self.channel:
             self._cancel(channel)  # which leaves before the ack: the broker fills no slot in between
-        channel.ack(tag)
+        if self._prefetch == 1:
+            channel.ack_now(tag)  # the next delivery waits for it, and there is no other to come with it
+        else:
+            channel.ack(tag)
         self.give(channel, tag, keep=keep)
 
     def free(self) -> None:

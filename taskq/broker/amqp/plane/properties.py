@@ -127,7 +127,9 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
     at = 14
     if flags & _MORE_FLAGS:
         raise ProtocolViolation("a content header with more flags than there are properties")
-    content_type = content_encoding = correlation_id = reply_to = kind = app_id = None
+    content_type = content_encoding = correlation_id = reply_to = None
+    kind: str | None = None
+    app_id: str | None = None
     message_id = ""
     headers: dict[str, object] = {}
     priority = timestamp = None
@@ -158,16 +160,10 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
     if flags & _TIMESTAMP:
         (timestamp,) = _TIME.unpack_from(content, at)
         at += 8
-    if flags & _TYPE:
-        end = at + 1 + content[at]
-        kind, at = _word(content[at + 1 : end]), end
-    if flags & _USER_ID:
-        at += 1 + content[at]
-    if flags & _APP_ID:
-        end = at + 1 + content[at]
-        app_id, at = _word(content[at + 1 : end]), end
     if at > len(content):
         raise ProtocolViolation("a text that ends after its frame")
+    if flags & (_TYPE | _USER_ID | _APP_ID):
+        kind, app_id = _last_words(flags, content[at:])
     return Message(
         body=body,
         message_id=message_id,
@@ -181,6 +177,24 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
         priority=priority,
         headers=headers,
     )
+
+
+@lru_cache(maxsize=1024)  # the same few, message after message
+def _last_words(flags: int, data: bytes) -> tuple[str | None, str | None]:
+    """Read the type, the user id, which is passed over, and the app id."""
+    kind = app_id = None
+    at = 0
+    if flags & _TYPE:
+        end = at + 1 + data[at]
+        kind, at = _word(data[at + 1 : end]), end
+    if flags & _USER_ID:
+        at += 1 + data[at]
+    if flags & _APP_ID:
+        end = at + 1 + data[at]
+        app_id, at = _word(data[at + 1 : end]), end
+    if at > len(data):
+        raise ProtocolViolation("a text that ends after its frame")
+    return kind, app_id
 
 
 _FLAGS = Struct(">H")

@@ -75,18 +75,22 @@ class Plane(asyncio.Protocol):
         self._out.append(frames)
         if not self._flush_asked:
             self._flush_asked = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_turn)
+
+    def write_now(self, frames: bytes) -> None:
+        """Send whole frames, with what waits, without waiting for the end of this turn."""
+        self._out.append(frames)
+        self.flush()
 
     def acks_of(self, channel: HotChannel) -> None:
         """Send a channel's acks at the end of this turn. Once for each turn and channel."""
         self._acking.append(channel)
         if not self._flush_asked:
             self._flush_asked = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_turn)
 
     def flush(self) -> None:
         """Send now what waits for the end of the turn."""
-        self._flush_asked = False
         out = self._out
         for channel in self._acking:
             out += channel.take_acks()
@@ -94,6 +98,10 @@ class Plane(asyncio.Protocol):
         if out and not self._transport.is_closing():
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
+
+    def _flush_turn(self) -> None:
+        self._flush_asked = False
+        self.flush()
 
     def abort(self, reason: str) -> None:
         """Give the connection up at once, without a word to the broker."""
