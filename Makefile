@@ -69,7 +69,10 @@ servers:
 	@bash .ci/rabbitmq server
 	@bash .ci/redis
 
-# The virtual environment: made once, filled again when pyproject.toml or constraints.txt changes.
+# The virtual environment: made once, filled again when pyproject.toml or constraints.txt changes. pip compiles what it
+# installs, but for us: where PYTHONDONTWRITEBYTECODE is set, each start of a command would do it anew, for 0.07 s.
+
+compiled := $(PY) -m compileall -q taskq workers
 
 $(made):
 	@PYTHON="$(PYTHON)" bash .ci/venv "$(VENV)"
@@ -78,9 +81,11 @@ $(made):
 $(runtime): pyproject.toml constraints.txt | $(made)
 	@echo "installing taskq and what it needs to run"
 	@$(PIP) install --constraint constraints.txt --editable .
+	@$(compiled)
 	@touch $@
 
 $(dev): pyproject.toml constraints.txt | $(made)
 	@echo "installing taskq and what it needs for tests and lint"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(compiled)
 	@touch $(runtime) $@

@@ -1,18 +1,23 @@
-"""The settings of an app: one frozen value, built when the app opens. Argument > ``TASKQ_*`` environment > default."""
+"""The settings of an app: one frozen value, built when the app opens. Argument > ``TASKQ_*`` environment > default.
+
+The environment is read here, and not by ``pydantic-settings``: that library brings readers of files, of secret stores
+and of command lines along, and every command and worker would wait for their import.
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, TypedDict
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from taskq.errors import UsageError
 from taskq.tasks.duration import LONGEST_S, Duration
 
 DEFAULT_URL = "sqlite:///taskq.db"
+PREFIX = "TASKQ_"
 
 
 def _in_seconds(value: object) -> object:
@@ -53,13 +58,13 @@ class SettingArguments(TypedDict, total=False):
     log_level: str
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting, with its environment name ``TASKQ_<NAME>``.
 
     Durations are seconds; as an argument, a ``timedelta`` too.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TASKQ_", frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(DEFAULT_URL, description="the broker: sqlite:///file, memory://, amqp://")
     timeout: Seconds = Field(900.0, description="time limit of one attempt, where the task sets none")
@@ -86,10 +91,16 @@ class Settings(BaseSettings):
 def load_settings(arguments: SettingArguments) -> Settings:
     """Return the settings that hold now. Raises :class:`UsageError` that names each value at fault."""
     try:
-        return Settings(**cast("dict[str, Any]", arguments))
+        return Settings.model_validate({**_environment(), **arguments})
     except ValidationError as error:
         listed = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])} (TASKQ_{str(e['loc'][0]).upper()}): {e['msg']}, got {e['input']!r}"
+            f"{'.'.join(str(p) for p in e['loc'])} ({PREFIX}{str(e['loc'][0]).upper()}): {e['msg']}, got {e['input']!r}"
             for e in error.errors(include_url=False)
         )
         raise UsageError(f"settings: {listed}") from None
+
+
+def _environment() -> dict[str, str]:
+    """Return the settings that are in the environment, their names in any case. An empty variable is not set."""
+    given = {name.upper(): value for name, value in os.environ.items() if value}
+    return {name: given[key] for name in Settings.model_fields if (key := f"{PREFIX}{name.upper()}") in given}

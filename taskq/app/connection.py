@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from taskq.broker.protocol import Broker
-from taskq.broker.sqlite.broker import SqliteBroker
 from taskq.client.replies import ReplyInbox
 from taskq.client.sender import JobSender, Limits
 from taskq.clock import Clock, SystemClock
@@ -29,13 +28,15 @@ class Backend:
 
     def connect(self, settings: Settings, app: str, emitter: Emitter) -> Broker:
         """Return the broker of ``settings.url``, not yet entered. Raises :class:`UsageError` for an unknown kind."""
+        # ruff: noqa: PLC0415  # a program has one broker, and should not wait for the import of the other
         scheme = settings.url.partition("://")[0].lower()
         match scheme:
             case "sqlite" | "memory":
+                from taskq.broker.sqlite.broker import SqliteBroker
+
                 return SqliteBroker(settings.url, clock=self.clock, app_name=app, emit=emitter.emit)
             case "amqp" | "amqps":
-                # Its client library takes a tenth of a second to import, which who works on a file need not pay.
-                from taskq.broker.amqp.broker import AmqpBroker  # noqa: PLC0415
+                from taskq.broker.amqp.broker import AmqpBroker
 
                 return AmqpBroker(
                     settings.url,

@@ -19,7 +19,7 @@ from taskq.observability.logs import printable
 from taskq.tasks.exchanges import Binding
 from taskq.tasks.registry import Registry
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _COLUMNS = ("exchange", "queue", "key", "match", "headers")
 
 Prune = Annotated[

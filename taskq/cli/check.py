@@ -19,7 +19,7 @@ from taskq.observability.logs import printable
 from taskq.settings import Settings
 from taskq.tasks.queues import Queue
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form()
 
 

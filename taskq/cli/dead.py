@@ -21,7 +21,10 @@ from taskq.errors import Unroutable
 from taskq.wire.dead import DeadLetter
 
 command = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Look at dead letters, put them back, or drop them."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Look at dead letters, put them back, or drop them.",
 )
 _QUEUE = Form(("QUEUE",))
 _ONE = Form(("QUEUE", "JOB_ID"))

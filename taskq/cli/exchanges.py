@@ -9,7 +9,7 @@ from taskq.cli.looking import find_place, show_listing
 from taskq.cli.options import AppDir, AsJson, Words, WordsCommand
 from taskq.cli.words import Form
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _COLUMNS = ("exchange", "kind", "durable")
 
 

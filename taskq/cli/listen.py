@@ -21,7 +21,7 @@ from taskq.tasks.event import Event
 from taskq.tasks.exchange import Exchange
 from taskq.tasks.exchanges import Match
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form(("EXCHANGE",), ("KEY…",))
 
 

@@ -19,6 +19,10 @@ class WordsCommand(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [self.options_metavar or ""]
 
+    def get_short_help_str(self, limit: int = 1000) -> str:
+        """Return the whole first sentence: a list of commands folds it where the terminal is narrow."""
+        return super().get_short_help_str(1000)
+
 
 Words = Annotated[list[str] | None, typer.Argument(hidden=True)]
 AppDir = Annotated[

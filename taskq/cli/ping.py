@@ -17,7 +17,7 @@ from taskq.cli.words import Form, default_app, split
 from taskq.errors import TaskqError
 from taskq.observability.logs import printable
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form()
 LIMIT_S = 5.0
 _CONNECT_S = 3.0  # well below the limit: who gives up connecting knows why

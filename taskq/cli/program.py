@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -48,12 +49,22 @@ class LazyCommand(TyperCommand):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` without arguments) and return the exit status."""
-    # `Any`: the types behind typer's commands have moved between its releases
-    commands: dict[str, Any] = {name: LazyCommand(name, help=text) for name, text in _COMMANDS.items()}
-    group: Any = TyperGroup(
-        name="taskq", commands=commands, help=_HELP, no_args_is_help=True, context_settings=_CONTEXT
-    )
+    if arguments is None:  # the process is ours
+        # The cycle collector would go through all that is loaded, again and again; `taskq.cli.session.run` begins it.
+        gc.disable()
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    # `Any`: the types behind typer's commands have moved between its releases
+    commands: dict[str, Any] = {
+        name: LazyCommand(name, short_help=text, rich_markup_mode=None) for name, text in _COMMANDS.items()
+    }
+    group: Any = TyperGroup(
+        name="taskq",
+        commands=commands,
+        help=_HELP,
+        no_args_is_help=True,
+        context_settings=_CONTEXT,
+        rich_markup_mode=None,
+    )
     _open_standard_streams()
     try:
         status = group.main(given, prog_name="taskq", standalone_mode=False)
@@ -91,6 +102,8 @@ def _wrong_usage(error: Exception) -> int:
         raise error
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "taskq")
-    if text := describe():  # empty where the help was asked for by giving no argument
-        say(f"{text.rstrip('.')} (see {path} --help)")
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help was asked for by giving no argument
+        print(describe())
+    else:
+        say(f"{describe().rstrip('.')} (see {path} --help)")
     return Status.USAGE

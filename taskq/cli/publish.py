@@ -15,7 +15,7 @@ from taskq.cli.words import Form, default_app, split
 from taskq.tasks.exchange import Exchange
 from taskq.tasks.options import HeaderValue
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form(("EXCHANGE", "JSON"))
 
 

@@ -28,7 +28,7 @@ from taskq.tasks.definition import TaskDefinition
 from taskq.wire.ids import new_job_id
 from taskq.worker.threads import start_thread
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @command.command(cls=WordsCommand, options_metavar=FORM.usage)

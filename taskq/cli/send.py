@@ -18,7 +18,7 @@ from taskq.errors import TaskFailed
 from taskq.tasks.options import OptionArguments
 from taskq.tasks.task import AnyTask, ResultTask
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 FORM = Form(("TASK",), ("JSON",))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -27,8 +29,22 @@ class LogLevel(StrEnum):
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` on uvloop where it exists, else on asyncio's own loop."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _collecting(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main)
+
+
+@contextmanager
+def _collecting() -> Generator[None]:
+    """Begin to collect cycles, where the command line has put that off, without what was loaded until now: it stays."""
+    if gc.isenabled():
+        yield
+        return
+    gc.freeze()
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # at the end of the process all of it may go
 
 
 def log_quietly(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from taskq.tasks.registry import Registry
 from taskq.tasks.retry import Exponential, Fixed, Linear, RetryPolicy
 from taskq.tasks.subscription import Subscription
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form()
 _PLACES = {"async": "event loop", "thread": "thread", "process": "process", "remote": "other code"}
 

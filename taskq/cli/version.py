@@ -6,7 +6,7 @@ import typer
 
 from taskq import __version__
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @command.command()

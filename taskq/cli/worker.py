@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from taskq.cli.complaint import Complaint
-from taskq.cli.loading import load_app
+from taskq.cli.loading import App, load_app
 from taskq.cli.options import AppDir, Words, WordsCommand
 from taskq.cli.orders import Orders
 from taskq.cli.session import LogLevel, log_fully, run
 from taskq.cli.status import Status
-from taskq.cli.supervising import supervise
 from taskq.cli.words import Form, default_app, split
 from taskq.cli.working import run_worker
 from taskq.settings import LogFormat
 
-command = typer.Typer(add_completion=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form()
 
 
@@ -72,9 +71,15 @@ def worker(
     try:
         app = load_app(reference, app_dir)
         log_fully(app.settings(), log_format, log_level)
-        return run_worker(app, orders) if processes == 1 else run(supervise(app, orders, processes))
+        return run_worker(app, orders) if processes == 1 else _run_several(app, orders, processes)
     except KeyboardInterrupt:
         return Status.OK
+
+
+def _run_several(app: App, orders: Orders, processes: int) -> int:
+    from taskq.cli.supervising import supervise  # noqa: PLC0415  # a single worker has no supervisor to import
+
+    return run(supervise(app, orders, processes))
 
 
 def _queues(given: list[str] | None) -> dict[str, int | None] | None:

@@ -7,19 +7,20 @@ closing the pipe or by SIGKILL. When the worker itself is killed, it ends too: i
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import pickle
 import signal
 import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq.tasks.arguments import Arguments
 from taskq.tasks.task import Task
 from taskq.wire.failure import describe
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 IGNORED = {signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 HAS_MASKS = hasattr(signal, "pthread_sigmask")  # not on Windows
@@ -69,7 +70,9 @@ def serve(pipe: Connection) -> None:
 
 
 def _end_with_worker() -> None:
-    worker = multiprocessing.parent_process()
+    from multiprocessing import parent_process  # noqa: PLC0415  # is there, since it has started this process
+
+    worker = parent_process()
     if worker is not None:
         worker.join()
         os._exit(1)

@@ -7,21 +7,21 @@ process costs that process only; a new one is started when it is needed.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import pickle
 import signal
 from functools import partial
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq.tasks.arguments import Arguments
 from taskq.tasks.definition import Handler
 from taskq.worker.child import HAS_MASKS, IGNORED, Answer, Order, serve
 from taskq.worker.threads import start_thread
 
-_Child = tuple[BaseProcess, Connection]
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    _Child = tuple[BaseProcess, Connection]
 
 
 class ProcessDied(Exception):
@@ -32,7 +32,6 @@ class Processes:
     """The processes of one worker. They are started as they are needed; :meth:`close` ends all of them."""
 
     def __init__(self) -> None:
-        self._spawn = multiprocessing.get_context("spawn")
         self._idle: list[_Child] = []
         self._all: set[BaseProcess] = set()
         self._closed = False
@@ -93,11 +92,14 @@ class Processes:
         instruction on. Python's resource tracker, which lives beside the children, must be there before: its start
         would unblock them.
         """
+        from multiprocessing import get_context, resource_tracker  # noqa: PLC0415  # most workers need no process
+
         if HAS_MASKS:
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
-        ours, theirs = self._spawn.Pipe()
-        process = self._spawn.Process(target=serve, args=(theirs,), name="taskq-task")
+        spawn = get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        process = spawn.Process(target=serve, args=(theirs,), name="taskq-task")
         process.start()
         theirs.close()
         self._all.add(process)

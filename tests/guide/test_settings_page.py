@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_type_hints
 
-from taskq.settings import SettingArguments, Settings
+from taskq.settings import PREFIX, SettingArguments, Settings
 from tests.guide.page import ROOT
 
 _ROW = re.compile(
@@ -28,9 +28,8 @@ def test_each_setting_is_an_argument_of_the_app() -> None:
 
 
 def test_the_table_names_the_environment_as_it_is_read() -> None:
-    prefix = Settings.model_config["env_prefix"]
     assert {row["argument"]: row["environment"] for row in rows()} == {
-        name: f"{prefix}{name.upper()}" for name in Settings.model_fields
+        name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields
     }
 
 

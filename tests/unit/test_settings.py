@@ -69,6 +69,13 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings({}).by_default
 
 
+def test_name_of_a_variable_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("taskq_grace", "5")
+    monkeypatch.setenv("Taskq_Url", "memory://")
+    settings = load_settings({})
+    assert (settings.grace, settings.url, settings.by_default) == (5.0, "memory://", False)
+
+
 def test_variables_of_other_things_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_APP", "shop:app")
     load_settings({})

@@ -10,17 +10,16 @@ import asyncio
 from collections.abc import Callable, Iterable
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from taskq.broker.amqp.consumer import AmqpConsumer
 from taskq.broker.amqp.declared import Declared
 from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.delays import DelayRoutes
+from taskq.broker.amqp.endpoint import endpoints
 from taskq.broker.amqp.inbox import AmqpInbox
-from taskq.broker.amqp.inspector import AmqpInspector
 from taskq.broker.amqp.lifeline import Lifeline, Way
 from taskq.broker.amqp.location import read_location
-from taskq.broker.amqp.management import Management
 from taskq.broker.amqp.patience import Patience, Progress
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.publisher import Publisher
@@ -34,6 +33,10 @@ from taskq.lifecycle import Event, ReplyDropped
 from taskq.tasks.exchanges import Binding, ExchangeDefinition, TemporaryQueue
 from taskq.tasks.queues import DEAD_SUFFIX, Queue
 from taskq.wire.message import Message
+
+if TYPE_CHECKING:
+    from taskq.broker.amqp.inspector import AmqpInspector
+    from taskq.broker.amqp.management import Management
 
 
 class AmqpBroker:
@@ -58,7 +61,8 @@ class AmqpBroker:
         rng: Random | None = None,
     ) -> None:
         self._location = read_location(url)
-        self.management = Management(self._location, management_url)
+        endpoints(self._location, management_url)  # a URL that is none is refused here
+        self._management_url = management_url
         self._clock = clock
         self._emit = emit
         self._app_name = app_name
@@ -177,9 +181,18 @@ class AmqpBroker:
     @property
     def inspector(self) -> AmqpInspector:
         """Looking at queues."""
+        from taskq.broker.amqp.inspector import AmqpInspector  # noqa: PLC0415  # no job waits for it: decision 022
+
         return AmqpInspector(self)
 
     # What the parts need of each other.
+
+    @property
+    def management(self) -> Management:
+        """Its management API."""
+        from taskq.broker.amqp.management import Management  # noqa: PLC0415  # no job waits for it: decision 022
+
+        return Management(self._location, self._management_url)
 
     @property
     def lifeline(self) -> Lifeline:
