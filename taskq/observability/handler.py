@@ -1,7 +1,7 @@
-"""The handler of the command line: it writes the lines about usual events once for each turn of the event loop.
+"""The handler of the command line: it writes the lines of usual jobs once for each turn of the event loop.
 
-A write costs more than the line that it writes, and a busy worker has a line for each job. So a line of taskq's own
-below WARNING waits for the end of the turn in which it was made. Any other line is written at once, with all that wait
+A write costs more than the line that it writes, and a busy worker has a line for each job. So a line about what happens
+to every job waits for the end of the turn in which it was made. Any other line is written at once, with all that wait
 before it: a task that blocks, or ends the process, has its own lines written by then, and the order is kept.
 """
 
@@ -10,6 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TextIO
+
+from taskq.observability.lines import USUAL_LEVELS
+
+_USUAL = frozenset(kind.__name__ for kind in USUAL_LEVELS)
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -23,8 +27,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Write a record, now or with this turn. The caller holds the handler's lock."""
         try:
             self._waiting.append(self.format(record) + self.terminator)
-            can_wait = record.levelno < logging.WARNING and hasattr(record, "taskq")
-            if not (can_wait and self._written_later()):
+            if not (_is_usual(record) and self._written_later()):
                 self.flush()
         except RecursionError:
             raise
@@ -57,3 +60,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.flush()
         except Exception:
             self.handleError(logging.makeLogRecord({"msg": "lines of this turn could not be written"}))
+
+
+def _is_usual(record: logging.LogRecord) -> bool:
+    fields: dict[str, object] = getattr(record, "taskq", {})
+    return fields.get("event") in _USUAL

@@ -42,8 +42,8 @@ def log(stream: Writes) -> Iterator[logging.Logger]:
     handler.close()
 
 
-def usual(log: logging.Logger, text: str, level: int = logging.INFO) -> None:
-    log.log(level, text, extra={"taskq": {}})
+def usual(log: logging.Logger, text: str) -> None:
+    log.info(text, extra={"taskq": {"event": "JobSucceeded"}})
 
 
 async def test_usual_lines_of_one_turn_are_one_write(log: logging.Logger, stream: Writes) -> None:
@@ -57,15 +57,15 @@ async def test_usual_lines_of_one_turn_are_one_write(log: logging.Logger, stream
     assert stream.each == ["one\ntwo\n", "three\n"]
 
 
-@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
-async def test_a_warning_is_written_at_once_with_what_waits_before_it(
-    log: logging.Logger, stream: Writes, level: int
+@pytest.mark.parametrize("event", ["JobDead", "JobRetried", "WorkerStarted"])
+async def test_an_unusual_line_is_written_at_once_with_what_waits_before_it(
+    log: logging.Logger, stream: Writes, event: str
 ) -> None:
     usual(log, "one")
-    usual(log, "trouble", level)
-    assert stream.each == ["one\ntrouble\n"]
+    log.info("unusual", extra={"taskq": {"event": event}})
+    assert stream.each == ["one\nunusual\n"]
     await asyncio.sleep(0)
-    assert stream.each == ["one\ntrouble\n"]
+    assert stream.each == ["one\nunusual\n"]
 
 
 async def test_a_line_of_the_tasks_own_is_written_at_once_and_in_order(log: logging.Logger, stream: Writes) -> None:
