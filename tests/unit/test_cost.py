@@ -162,11 +162,11 @@ async def call(stage: Stage, count: int) -> Counted:
 
 
 BOUNDS = {
-    enqueue: Counted(1590, 67),
-    enqueue_many: Counted(1720, 76),
-    execute: Counted(2150, 69),
-    answer: Counted(3380, 122),
-    call: Counted(2760, 108),
+    enqueue: Counted(1490, 63),
+    enqueue_many: Counted(1620, 72),
+    execute: Counted(2100, 67),
+    answer: Counted(3360, 122),
+    call: Counted(2630, 103),
 }
 
 

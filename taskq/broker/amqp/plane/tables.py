@@ -37,6 +37,15 @@ _MARKERS = {
     name: b"%c%bl" % (len(name), name.encode()) for name in (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT)
 }
 
+_NAMES_OF_JOB = (headers.VERSION, headers.ATTEMPT, headers.EXECUTION, headers.QUEUE)
+_OF_JOBS = {
+    (*_NAMES_OF_JOB, headers.ENQUEUED_AT): (_MARKERS[headers.ENQUEUED_AT],),
+    (*_NAMES_OF_JOB, headers.ENQUEUED_AT, headers.DEADLINE): (
+        _MARKERS[headers.ENQUEUED_AT],
+        _MARKERS[headers.DEADLINE],
+    ),
+}
+
 
 class Seconds(int):
     """An instant, in seconds since the epoch, that no datetime holds. It has up to 64 bits, none of them a sign."""
@@ -56,6 +65,11 @@ def encode_table(table: Mapping[str, object]) -> bytes:
 
     The headers of a job are the same in job after job, but for its instants; so what does not change is remembered.
     """
+    instants = _OF_JOBS.get(tuple(table))
+    if instants is not None:
+        encoded = _encode_of_job(table, instants)
+        if encoded is not None:
+            return encoded
     parts: list[bytes] = []
     try:
         for name, value in table.items():
@@ -70,6 +84,27 @@ def encode_table(table: Mapping[str, object]) -> bytes:
         raise Unencodable(f"a header that cannot be written: {error}") from None
     joined = b"".join(parts)
     return _UINT.pack(len(joined)) + joined
+
+
+def _encode_of_job(table: Mapping[str, object], markers: Sequence[bytes]) -> bytes | None:
+    """Return the headers of a job that has no others; ``None`` where their values are not of the usual kinds."""
+    version, attempt, execution, queue, *instants = table.values()
+    try:
+        head = _head_of_job(version, attempt, execution, queue)
+        tail = b""
+        for marker, at in zip(markers, instants, strict=True):
+            if type(at) is not int:
+                return None
+            tail += marker + _LONG_VALUE.pack(at)
+    except (TypeError, StructError):
+        return None
+    return _UINT.pack(len(head) + len(tail)) + head + tail
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _head_of_job(*values: object) -> bytes:
+    named = zip(_NAMES_OF_JOB, values, strict=True)
+    return b"".join(short_string(name) + _encode_value(value) for name, value in named)
 
 
 @lru_cache(maxsize=1024, typed=True)

@@ -28,6 +28,20 @@ def test_any_headers_come_back_as_they_were_the_first_time_and_the_second(table:
         assert decode_table(written) == (table, len(written))
 
 
+JOB_NAMES = (h.VERSION, h.ATTEMPT, h.EXECUTION, h.QUEUE, h.ENQUEUED_AT, h.DEADLINE)
+ANY_VALUES = st.one_of(VALUES, st.booleans(), st.floats(allow_nan=False), st.none(), st.sampled_from([0, 1, 1.0, True]))
+
+
+@given(st.lists(ANY_VALUES, min_size=5, max_size=6), st.permutations(JOB_NAMES[:5]))
+def test_headers_named_as_those_of_a_job_keep_values_of_any_kind(values: list[object], order: list[str]) -> None:
+    for names in (JOB_NAMES, order):
+        table = dict(zip(names, values, strict=False))
+        read, _ = decode_table(encode_table(table))
+        assert [(name, type(value), value) for name, value in read.items()] == [
+            (name, type(value), value) for name, value in table.items()
+        ]
+
+
 def test_who_changes_the_headers_of_one_message_changes_no_other() -> None:
     written = encode_table({h.VERSION: 1, h.QUEUE: "work", h.ENQUEUED_AT: 5})
     first, _ = decode_table(written)
