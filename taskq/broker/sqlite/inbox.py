@@ -47,9 +47,9 @@ class SqliteInbox:
 
     def _read(self, rows: list[Row] | None) -> None:
         self._reading = False
-        for row in rows or ():
+        for _, _, _, properties, body in rows or ():
             if not self._closed:
-                self._receive(unpack(row.properties, row.body))
+                self._receive(unpack(properties, body))
         if self._poked or (rows and len(rows) >= Read.at_once):
             self._poked = False
             self.poke()

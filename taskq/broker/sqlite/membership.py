@@ -8,14 +8,12 @@ temporary queues are made again, and whoever has one is told for how long, at mo
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from taskq.broker.sqlite.batch import Batch
-from taskq.broker.sqlite.loopcalls import Call, call_on
+from taskq.broker.sqlite.loopcalls import Call, tell_loops
 from taskq.broker.sqlite.process import Process
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.broker.sqlite.sweeper import Sweeper, remove_process
@@ -163,12 +161,8 @@ class Membership:
         return bool(self._subscriptions) and now >= self._renew_at
 
     def _poll(self) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-        for subscriptions in list(self._subscriptions.values()):
-            for subscription in subscriptions:
-                by_loop.setdefault(subscription.loop, []).append(subscription.poke)
-        for loop, pokes in by_loop.items():
-            call_on(loop, pokes)
+        subscriptions = [each for of_queue in list(self._subscriptions.values()) for each in of_queue]
+        tell_loops((), [(subscription.loop, subscription.poke) for subscription in subscriptions])
 
     def _register(self, batch: Batch, now: float) -> None:
         me = self._me
