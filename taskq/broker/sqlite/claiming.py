@@ -24,7 +24,6 @@ _TAKE = f"""
 UPDATE message SET claim = ? WHERE id IN ({_NEXT_READY})
 RETURNING id, priority, redeliveries, properties, body
 """
-_TAKE_OUT = f"DELETE FROM message WHERE id IN ({_NEXT_READY}) RETURNING id, priority, redeliveries, properties, body"
 _NEXT_DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND claim IS NULL AND ready_at IS NOT NULL"
 _HAND_BACK = "UPDATE message SET claim = NULL WHERE id = ? AND claim = ?"
 _HELD = """
@@ -45,12 +44,6 @@ def take(batch: Batch, queue: int, claim: int, limit: int, now: float) -> list[R
     """Claim up to ``limit`` messages, the next one first."""
     promote(batch, queue, now)
     return _in_order(batch.db.execute(_TAKE, (claim, queue, limit)).fetchall())
-
-
-def take_out(batch: Batch, queue: int, limit: int, now: float) -> list[Row]:
-    """Remove and return up to ``limit`` messages."""
-    promote(batch, queue, now)
-    return _in_order(batch.db.execute(_TAKE_OUT, (queue, limit)).fetchall())
 
 
 def promote(batch: Batch, queue: int, now: float) -> None:

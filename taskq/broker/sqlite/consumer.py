@@ -124,6 +124,8 @@ class SqliteConsumer:
         self._held -= 1
         claim.settles.append(settle)
         self._asked += 1
+        if self.subscription.prefetch == 1:  # nothing else of ours can come in this turn of the loop
+            self._session.submitter.hand_over()
 
     def _take_slot(self) -> None:
         self._held += 1

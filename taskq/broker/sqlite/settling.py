@@ -1,4 +1,4 @@
-"""The operations of a consumer: claim, settle, hand back; and of an inbox: read.
+"""The operations of a consumer: claim, settle, hand back.
 
 A settle and the claim that fills its slot travel in one batch. The claim stands behind all settles of its turn, and
 takes only as many as were really settled, so that a settle that fails leaves no consumer with more than its prefetch.
@@ -153,32 +153,3 @@ class HandBack(Operation[None]):
     def run(self, batch: Batch) -> None:
         for message in self._messages:
             claiming.hand_back(batch, self._subscription.queue, message, self._claim)
-
-
-class Read(Operation[list[claiming.Row]]):
-    """Take replies out of an inbox."""
-
-    patient = True
-
-    at_once = 1_000
-
-    def __init__(
-        self, subscription: Subscription, clock: Clock, read: Callable[[list[claiming.Row] | None], None]
-    ) -> None:
-        self._subscription = subscription
-        self._clock = clock
-        self._read = read
-
-    def run(self, batch: Batch) -> list[claiming.Row]:
-        return claiming.take_out(batch, self._subscription.queue, self.at_once, self._clock.now())
-
-    def resolve(self, result: list[claiming.Row]) -> None:
-        super().resolve(result)
-        self._read(result)
-
-    def fail(self, error: Exception) -> None:
-        self.abandon()
-
-    def abandon(self) -> None:
-        super().abandon()
-        self._read(None)

@@ -48,6 +48,16 @@ class Submitter:
         self._last.append(operation)
         return future
 
+    def hand_over(self) -> None:
+        """Send what this turn of the loop has gathered. It is called at the turn's end, or by who knows it is all."""
+        operations = self._turn + self._last
+        if not operations:
+            return
+        self._turn, self._last = [], []
+        for operation in operations:
+            operation.leaving()
+        self._engine.hand_over(operations)
+
     def check_usable(self) -> None:
         """Raise :class:`UsageError` where nothing may be submitted."""
         if os.getpid() != self._pid:
@@ -90,7 +100,7 @@ class Submitter:
         operation.started = False
         operation.timeout_s = timeout_s
         if not self._turn and not self._last:
-            loop.call_soon(self._hand_over)
+            loop.call_soon(self.hand_over)
         self._open[operation] = None
         if timeout_s == math.inf:
             operation.until = math.inf
@@ -99,13 +109,6 @@ class Submitter:
             if self._timer is None or until < self._timer.when():
                 self._set_timer(until)
         return future
-
-    def _hand_over(self) -> None:
-        operations = self._turn + self._last
-        self._turn, self._last = [], []
-        for operation in operations:
-            operation.leaving()
-        self._engine.hand_over(operations)
 
     def _ended(self, operation: Operation[Any]) -> None:
         self._open.pop(operation, None)
