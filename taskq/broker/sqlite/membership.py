@@ -18,6 +18,7 @@ from taskq.broker.sqlite.process import Process
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.broker.sqlite.sweeper import Sweeper, remove_process
 from taskq.broker.sqlite.wakeups import WakeupSocket
+from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
 SWEEP_S = 0.5
@@ -56,10 +57,15 @@ class Wake:
 
 
 class Membership:
-    """Of one engine. ``wakeups`` is ``None`` for a database in memory: it has no other processes, and no sweep."""
+    """Of one engine. ``wakeups`` and ``wal`` are ``None`` for a database in memory: it has no other processes, and no
+    sweep.
+    """
 
-    def __init__(self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None) -> None:
+    def __init__(
+        self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None, wal: WalBound | None
+    ) -> None:
         self.wakeups = wakeups
+        self._wal = wal
         self.row = self._stored_row = 0
         self._me = me
         self._clock = clock
@@ -151,6 +157,8 @@ class Membership:
         if idle or now >= self._next_sweep:
             self._next_sweep = now + self._sweep_s
             self._sweep_now = self._sweeper.sees_suspects(db, self.row, now)
+            if self._wal is not None:
+                self._wal.keep(db)
         if now >= self._next_poll:
             self._next_poll = now + POLL_S
             self._poll()
