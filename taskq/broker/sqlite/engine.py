@@ -166,17 +166,17 @@ class Engine:
 
     def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
         """Run each alone, after an error that perhaps only some of them make."""
-        waits: list[AnyOperation] = []
+        waits: dict[AnyOperation, None] = {}  # in order
         for operation in taken:
-            if any(other in waits for other in operation.behind):
-                waits.append(operation)
+            if not waits.keys().isdisjoint(operation.behind):
+                waits[operation] = None
                 continue
             try:
                 db.execute("BEGIN IMMEDIATE")
                 self._transact(db, [operation])
             except Exception as error:
-                waits += self._refused([operation], error)
-        self._wait_for_room(waits)
+                waits |= dict.fromkeys(self._refused([operation], error))
+        self._wait_for_room(list(waits))
 
     def _taken(self, *, looks_only: bool = False) -> list[AnyOperation]:
         with self._lock:
@@ -223,10 +223,14 @@ class Engine:
         passing = fault in (Fault.LOCKED, Fault.FULL)
         if fault is not None and isinstance(error, sqlite3.Error):
             error = self.obstacle = error_of(fault, self.location.label, error)
-        waits = [each for each in taken if fault is Fault.LOCKED or (passing and each.patient)]
-        failed = [each for each in taken if each not in waits]
-        for each in failed:
-            each.error = error
+        waits: list[AnyOperation] = []
+        failed: list[AnyOperation] = []
+        for each in taken:
+            if fault is Fault.LOCKED or (passing and each.patient):
+                waits.append(each)
+            else:
+                each.error = error
+                failed.append(each)
         tell_loops(failed)
         return waits
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 _CLAIMS = "SELECT id, claim FROM message WHERE id IN (SELECT value FROM json_each(?))"
 _DELETE = "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))"
-_CLAIM_OF_ONE = "SELECT id, claim FROM message WHERE id = ?"
-_DELETE_ONE = "DELETE FROM message WHERE id = ?"
+_SETTLE_ONE = "DELETE FROM message WHERE id = ? AND claim = ?"
 
 
 class Held:
@@ -27,30 +26,30 @@ class Held:
 
     def has(self, message: int, claim: int) -> bool:
         """Say whether ``claim`` still has ``message``."""
-        if self._claims is None:
-            self._claims = self._read()
-        return self._claims.get(message) == claim
+        return self._known().get(message) == claim
 
-    def settle(self, message: int) -> None:
-        """Delete ``message``, which a claim has: from now on none has it, and :meth:`write` removes the row."""
-        if self._claims is not None:
-            del self._claims[message]
+    def settle(self, message: int, claim: int) -> bool:
+        """Delete ``message`` if ``claim`` still has it; the row goes with :meth:`write` at the latest."""
+        if self._claims is None and len(self._messages) == 1:
+            return self._db.execute(_SETTLE_ONE, (message, claim)).rowcount == 1
+        claims = self._known()
+        if claims.get(message) != claim:
+            return False
+        del claims[message]
         self._settled.append(message)
+        return True
 
     def write(self) -> None:
         """Remove the rows of what was settled."""
         settled, self._settled = self._settled, []
-        if len(settled) == 1:
-            self._db.execute(_DELETE_ONE, settled)
-        elif settled:
+        if settled:
             self._db.execute(_DELETE, (json.dumps(settled),))
 
     def forget(self) -> None:
         """To be called after :meth:`write` by an operation that gives back what others hold."""
         self._claims = None
 
-    def _read(self) -> dict[int, int | None]:
-        messages = self._messages
-        if len(messages) == 1:
-            return dict(self._db.execute(_CLAIM_OF_ONE, messages).fetchall())
-        return dict(self._db.execute(_CLAIMS, (json.dumps(messages),)).fetchall())
+    def _known(self) -> dict[int, int | None]:
+        if self._claims is None:
+            self._claims = dict(self._db.execute(_CLAIMS, (json.dumps(self._messages),)).fetchall())
+        return self._claims

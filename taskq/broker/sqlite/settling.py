@@ -58,13 +58,13 @@ class Settle(Operation[Settlement]):
     def run(self, batch: Batch) -> Settlement:
         self.frees = False
         packed_messages = self._packed_messages
-        if not batch.held.has(self.message, self._claim):
-            self.frees = True
-            return Settlement.LOST
-        if packed_messages:
+        held = batch.held
+        if packed_messages and held.has(self.message, self._claim):
             batch.check(packed_messages)
-        batch.held.settle(self.message)
+        done = held.settle(self.message, self._claim)
         self.frees = True
+        if not done:
+            return Settlement.LOST
         if packed_messages:
             self._lost_replies = [packed.outgoing for packed in packed_messages if not batch.put(packed)]
         return Settlement.DONE
