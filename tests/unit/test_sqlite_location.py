@@ -27,6 +27,37 @@ def test_the_label_is_absolute_and_can_be_read_again() -> None:
     assert read_location(location.label) == location
 
 
+@pytest.mark.parametrize(
+    ("url", "synchronous"),
+    [
+        ("sqlite:///a.db", "full"),
+        ("sqlite:///a.db?synchronous=full", "full"),
+        ("sqlite:///a.db?synchronous=normal", "normal"),
+    ],
+)
+def test_how_often_a_file_is_flushed_can_be_chosen_and_its_label_says_so(url: str, synchronous: str) -> None:
+    location = read_location(url)
+    assert (location.path, location.synchronous) == (Path.cwd() / "a.db", synchronous)
+    assert location.label.endswith("?synchronous=normal") == (synchronous == "normal")
+    assert read_location(location.label) == location
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///a.db?synchronous=off",
+        "sqlite:///a.db?synchronous",
+        "sqlite:///a.db?x=1",
+        "memory://?synchronous=normal",
+        "sqlite:///a.db?synchronous=normal&x=1",
+        "sqlite:///a.db#x",
+    ],
+)
+def test_nothing_else_stands_behind_the_name_of_a_file(url: str) -> None:
+    with pytest.raises(UsageError, match=r"%3F"):
+        read_location(url)
+
+
 @pytest.mark.parametrize("url", ["memory://", "memory://name"])
 def test_memory_has_no_path(url: str) -> None:
     assert (read_location(url).path, read_location(url).label) == (None, url)

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from taskq.broker.sqlite import batch, claiming, route
+from taskq.broker.sqlite import batch, claiming, held, receiving, route
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.location import read_location
 
@@ -14,7 +14,10 @@ from taskq.broker.sqlite.location import read_location
     [
         (claiming._NEXT_READY, "message_ready"),
         (claiming._TAKE, "message_ready"),
-        (claiming._TAKE_OUT, "message_ready"),
+        (receiving._READ, "message_ready (queue=? AND priority=? AND rowid>?)"),
+        (receiving._REMOVE, "message_ready (queue=? AND priority=? AND rowid<?)"),
+        (held._CLAIMS, "SEARCH message USING INTEGER PRIMARY KEY (rowid=?)"),
+        (held._DELETE, "SEARCH message USING INTEGER PRIMARY KEY (rowid=?)"),
         (claiming._PROMOTE, "message_delayed"),
         (claiming._NEXT_DUE, "message_delayed"),
         (batch._EARLIEST, "message_delayed"),

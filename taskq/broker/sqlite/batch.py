@@ -1,7 +1,8 @@
 """One transaction, and what it does to queues: rows that wait to be inserted, and who is to be woken after the commit.
 
-Inserts are gathered and written in one go before the next operation reads messages, and at the end. What is
-remembered about queues and exchanges lives as long as the transaction, which nobody else can write in.
+Inserts, and deletions of what was settled, are gathered and written in one go before the next operation reads
+messages, and at the end. What is remembered about queues and exchanges lives as long as the transaction, which nobody
+else can write in.
 
 A queue may have a limit of messages that wait. One that rejects what is above it is counted once, and again after
 messages were read or moved; that comes before anything of the message is inserted. One that drops the oldest is cut
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 
+from taskq.broker.sqlite.held import Held
 from taskq.broker.sqlite.packing import PackedMessage
 from taskq.broker.sqlite.route import Exchange, Route, find_exchange, find_route
 from taskq.errors import BrokerBlocked, BrokerError, Unroutable
@@ -34,10 +37,14 @@ _LABEL = "SELECT coalesce(label, name) FROM queue WHERE id = ?"
 
 
 class Batch:
-    """The operations of one transaction see the database through it. It never begins or ends the transaction."""
+    """The operations of one transaction see the database through it. It never begins or ends the transaction.
 
-    def __init__(self, db: sqlite3.Connection, label: str) -> None:
+    ``settling``: the messages that they settle.
+    """
+
+    def __init__(self, db: sqlite3.Connection, label: str, settling: Sequence[int] = ()) -> None:
         self.db = db
+        self.held = Held(db, settling)
         self._label = label
         self._routes: dict[str, Route | None] = {}
         self._exchanges: dict[str, Exchange | None] = {}
@@ -152,7 +159,11 @@ class Batch:
         self._ready.add(queue)
 
     def write(self) -> None:
-        """Insert what waits, in order, and cut queues that are above their limit; messages may be moved after it."""
+        """Delete what was settled, insert what waits, in order, and cut queues that are above their limit.
+
+        Messages may be moved after it.
+        """
+        self.held.write()
         self._flush()
         self._room.clear()
 

@@ -1,4 +1,4 @@
-"""Claims as SQL: take, settle, give back. A claim is a number in the message's row; who knows it has the message.
+"""Claims as SQL: take, give back. A claim is a number in the message's row; who knows it has the message.
 
 A message that is due is first made ready, by whoever looks next, so that one index tells what comes next. A message
 that comes back counts a redelivery, and goes to the dead-letter queue as it is when that is one too many.
@@ -6,7 +6,7 @@ that comes back counts a redelivery, and goes to the dead-letter queue as it is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from operator import itemgetter
 
 from taskq.broker.sqlite.batch import Batch
 
@@ -24,10 +24,7 @@ _TAKE = f"""
 UPDATE message SET claim = ? WHERE id IN ({_NEXT_READY})
 RETURNING id, priority, redeliveries, properties, body
 """
-_TAKE_OUT = f"DELETE FROM message WHERE id IN ({_NEXT_READY}) RETURNING id, priority, redeliveries, properties, body"
 _NEXT_DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND claim IS NULL AND ready_at IS NOT NULL"
-_HOLDS = "SELECT 1 FROM message WHERE id = ? AND claim = ?"
-_REMOVE = "DELETE FROM message WHERE id = ? AND claim = ?"
 _HAND_BACK = "UPDATE message SET claim = NULL WHERE id = ? AND claim = ?"
 _HELD = """
 SELECT m.id, m.queue, m.redeliveries, q.delivery_limit, q.dead_letter
@@ -37,26 +34,16 @@ _REDELIVER = "UPDATE message SET claim = NULL, redeliveries = redeliveries + 1 W
 _DEAD_LETTER = "UPDATE message SET claim = NULL, redeliveries = 0, priority = 0, queue = ? WHERE id = ?"
 
 
-class Row(NamedTuple):
-    """A message that was claimed."""
+Row = tuple[int, int, int, str, bytes]
+"""A message that was claimed: id, priority, redeliveries, properties, body."""
 
-    id: int
-    priority: int
-    redeliveries: int
-    properties: str
-    body: bytes
+_id, _priority = itemgetter(0), itemgetter(1)
 
 
 def take(batch: Batch, queue: int, claim: int, limit: int, now: float) -> list[Row]:
     """Claim up to ``limit`` messages, the next one first."""
     promote(batch, queue, now)
     return _in_order(batch.db.execute(_TAKE, (claim, queue, limit)).fetchall())
-
-
-def take_out(batch: Batch, queue: int, limit: int, now: float) -> list[Row]:
-    """Remove and return up to ``limit`` messages."""
-    promote(batch, queue, now)
-    return _in_order(batch.db.execute(_TAKE_OUT, (queue, limit)).fetchall())
 
 
 def promote(batch: Batch, queue: int, now: float) -> None:
@@ -69,16 +56,6 @@ def next_due(batch: Batch, queue: int) -> float | None:
     """Return when the next delayed message is due."""
     due: float | None = batch.db.execute(_NEXT_DUE, (queue,)).fetchone()[0]
     return due
-
-
-def holds(batch: Batch, message: int, claim: int) -> bool:
-    """Say whether the claim still has the message."""
-    return batch.db.execute(_HOLDS, (message, claim)).fetchone() is not None
-
-
-def remove(batch: Batch, message: int, claim: int) -> bool:
-    """Delete a message if the claim still has it."""
-    return batch.db.execute(_REMOVE, (message, claim)).rowcount == 1
 
 
 def hand_back(batch: Batch, queue: int, message: int, claim: int) -> None:
@@ -97,10 +74,11 @@ def release(batch: Batch, consumer: int) -> None:
         else:
             batch.db.execute(_REDELIVER, (message,))
             batch.made_ready(queue)
+    batch.held.forget()
 
 
-def _in_order(rows: list[tuple[int, int, int, str, bytes]]) -> list[Row]:
+def _in_order(rows: list[Row]) -> list[Row]:
     """Sort what RETURNING gave in no particular order."""
-    taken = [Row(*row) for row in rows]
-    taken.sort(key=lambda row: (-row.priority, row.id))
-    return taken
+    rows.sort(key=_id)
+    rows.sort(key=_priority, reverse=True)  # which leaves those of one priority in their order
+    return rows

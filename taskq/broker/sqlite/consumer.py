@@ -11,12 +11,12 @@ asked for counts as a poke.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.broker.sqlite.delivery import SqliteDelivery
 from taskq.broker.sqlite.due import DueTimer
-from taskq.broker.sqlite.packing import pack, unpack
+from taskq.broker.sqlite.packing import PackedMessage, pack, unpack
 from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
 from taskq.broker.sqlite.subscribing import Unsubscribe
@@ -89,22 +89,24 @@ class SqliteConsumer:
 
     # For deliveries.
 
-    async def settle(
+    def settle(
         self, message: int, claim: int, replacements: Sequence[Outgoing], *, keep_slot: bool
-    ) -> Settlement:
-        """Settle a delivery of this consumer."""
+    ) -> Awaitable[Settlement]:
+        """Settle a delivery of this consumer. It goes on when the wait for it is cancelled."""
         session = self._session
-        if session.submitter.closed:
-            return Settlement.LOST
-        now = session.clock.now() if replacements else 0.0
-        packed_messages = tuple(pack(outgoing, now) for outgoing in replacements)
-        settle = Settle(message, claim, packed_messages, self._take_slot if not keep_slot else _nothing)
-        future = session.submitter.submit(settle)
+        submitter = session.submitter
+        if submitter.closed:
+            return _lost()
+        packed_messages: tuple[PackedMessage, ...] = ()
+        if replacements:
+            now = session.clock.now()
+            packed_messages = tuple([pack(outgoing, now) for outgoing in replacements])
+        failed = _nothing if keep_slot else self._take_slot
+        settle = Settle(message, claim, packed_messages, failed, session.count_dropped)
+        future = submitter.submit(settle)
         if not keep_slot:
             self._give_slot(settle)
-        settled = await asyncio.shield(future)
-        session.count_dropped(settled.dropped)
-        return settled.settlement
+        return future
 
     def free_slot(self) -> None:
         """Take a slot back that a settle had kept."""
@@ -122,6 +124,8 @@ class SqliteConsumer:
         self._held -= 1
         claim.settles.append(settle)
         self._asked += 1
+        if self.subscription.prefetch == 1:  # nothing else of ours can come in this turn of the loop
+            self._session.submitter.hand_over()
 
     def _take_slot(self) -> None:
         self._held += 1
@@ -157,7 +161,7 @@ class SqliteConsumer:
     def _hand_over(self, claimed: Claimed) -> None:
         if self._stopped:
             if claimed.rows and not self._session.submitter.closed:
-                messages = [row.id for row in claimed.rows]
+                messages = [row[0] for row in claimed.rows]
                 self._session.submitter.submit(HandBack(self.subscription, claimed.claim, messages))
             return
         if claimed.exhausted:
@@ -165,10 +169,13 @@ class SqliteConsumer:
         else:
             self._poked = True  # there may be more, for slots that an earlier claim on its way could not fill
         self._held += len(claimed.rows)
-        for row in claimed.rows:
-            message = unpack(row.properties, row.body)
-            self._deliver(SqliteDelivery(self, message, row.id, claimed.claim, row.redeliveries))
+        for id, _, redeliveries, properties, body in claimed.rows:
+            self._deliver(SqliteDelivery(self, unpack(properties, body), id, claimed.claim, redeliveries))
 
 
 def _nothing() -> None:
     pass
+
+
+async def _lost() -> Settlement:
+    return Settlement.LOST

@@ -63,11 +63,11 @@ def _check_place(path: Path, label: str) -> None:
 
 def _opened(location: Location, timeout_s: float) -> sqlite3.Connection:
     if location.path is None:
-        return _prepared(_connect(":memory:", timeout_s), location.label, timeout_s)
+        return _prepared(_connect(":memory:", timeout_s), location, timeout_s)
     uri = location.path.as_uri()
     if location.path.exists() and location.path.stat().st_size:
         _check_before_writing(uri, location.label)
-    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location.label, timeout_s)
+    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location, timeout_s)
 
 
 def _check_before_writing(uri: str, label: str) -> None:
@@ -92,12 +92,13 @@ def _connect(name: str, timeout_s: float) -> sqlite3.Connection:
     )
 
 
-def _prepared(db: sqlite3.Connection, label: str, timeout_s: float) -> sqlite3.Connection:
+def _prepared(db: sqlite3.Connection, location: Location, timeout_s: float) -> sqlite3.Connection:
+    label = location.label
     try:
         if _version_now(db, label) < SCHEMA_VERSION:
             _bring_up(db, label)
         _switch_to_wal(db, timeout_s)
-        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA synchronous = {location.synchronous}")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("PRAGMA busy_timeout = 0")  # the engine waits itself, so that it can tell its callers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from taskq.broker.protocol import Outgoing, Settlement
@@ -16,9 +16,9 @@ class Holder(Protocol):
     @property
     def subscription(self) -> Subscription: ...
 
-    async def settle(
+    def settle(
         self, message: int, claim: int, replacements: Sequence[Outgoing], *, keep_slot: bool
-    ) -> Settlement: ...
+    ) -> Awaitable[Settlement]: ...
 
     def free_slot(self) -> None: ...
 

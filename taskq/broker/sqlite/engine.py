@@ -17,10 +17,9 @@ polls) at its own pace, whether the loops are blocked or not.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
@@ -29,9 +28,10 @@ from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.faults import Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
-from taskq.broker.sqlite.loopcalls import Call, call_on
+from taskq.broker.sqlite.loopcalls import tell_loops
 from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.settling import Settle
 from taskq.errors import BrokerError, TaskqError
 
 _PAUSE_S = 0.25  # between two tries on a disk that is full
@@ -152,30 +152,31 @@ class Engine:
             try:
                 db.execute("BEGIN")
                 try:
-                    call = _resolving(operation, operation.run(Batch(db, self.location.label)))
+                    operation.result = operation.run(Batch(db, self.location.label))
+                    operation.error = None
                 finally:
                     db.execute("ROLLBACK")
             except TaskqError as error:
-                call = _failing(operation, error)
+                operation.error = error
             except Exception as error:
                 waits += self._refused([operation], error)
                 continue
-            self._tell([(operation.loop, call)])
+            tell_loops([operation])
         self._wait_for_room(waits)
 
     def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
         """Run each alone, after an error that perhaps only some of them make."""
-        waits: list[AnyOperation] = []
+        waits: dict[AnyOperation, None] = {}  # in order
         for operation in taken:
-            if any(other in waits for other in operation.behind):
-                waits.append(operation)
+            if not waits.keys().isdisjoint(operation.behind):
+                waits[operation] = None
                 continue
             try:
                 db.execute("BEGIN IMMEDIATE")
                 self._transact(db, [operation])
             except Exception as error:
-                waits += self._refused([operation], error)
-        self._wait_for_room(waits)
+                waits |= dict.fromkeys(self._refused([operation], error))
+        self._wait_for_room(list(waits))
 
     def _taken(self, *, looks_only: bool = False) -> list[AnyOperation]:
         with self._lock:
@@ -186,24 +187,21 @@ class Engine:
                 operation.started = True
         if len(taken) < len(waiting):
             withdrawn = [operation for operation in waiting if not operation.started]
-            self._tell([(operation.loop, operation.abandon) for operation in withdrawn])
+            tell_loops((), [(operation.loop, operation.abandon) for operation in withdrawn])
         return taken
 
     def _transact(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
         """Run a batch in the open transaction and tell the results. On an error it is rolled back."""
-        batch = Batch(db, self.location.label)
-        told: list[Call] = []
-        stored: list[tuple[AnyOperation, Any]] = []
+        settling = [operation.message for operation in taken if isinstance(operation, Settle)]
+        batch = Batch(db, self.location.label, settling)
         try:
             self._membership.enter(batch)
             for operation in taken:
                 try:
-                    result = operation.run(batch)
+                    operation.result = operation.run(batch)
+                    operation.error = None
                 except TaskqError as error:
-                    told.append((operation.loop, _failing(operation, error)))
-                else:
-                    stored.append((operation, result))
-                    told.append((operation.loop, _resolving(operation, result)))
+                    operation.error = error
             batch.write()
             wake = self._membership.leave(batch)
             db.execute("COMMIT")
@@ -213,9 +211,10 @@ class Engine:
                 db.execute("ROLLBACK")
             raise
         self.obstacle = None
-        for operation, result in stored:
-            operation.committed(result)
-        self._tell(told + wake.pokes())
+        for operation in taken:
+            if operation.error is None:
+                operation.committed(operation.result)
+        tell_loops(taken, wake.pokes())
         wake.notify()
 
     def _refused(self, taken: list[AnyOperation], error: Exception) -> list[AnyOperation]:
@@ -224,8 +223,15 @@ class Engine:
         passing = fault in (Fault.LOCKED, Fault.FULL)
         if fault is not None and isinstance(error, sqlite3.Error):
             error = self.obstacle = error_of(fault, self.location.label, error)
-        waits = [each for each in taken if fault is Fault.LOCKED or (passing and each.patient)]
-        self._tell([(each.loop, _failing(each, error)) for each in taken if each not in waits])
+        waits: list[AnyOperation] = []
+        failed: list[AnyOperation] = []
+        for each in taken:
+            if fault is Fault.LOCKED or (passing and each.patient):
+                waits.append(each)
+            else:
+                each.error = error
+                failed.append(each)
+        tell_loops(failed)
         return waits
 
     def _wait_for_lock(self, error: sqlite3.Error) -> None:
@@ -243,19 +249,3 @@ class Engine:
                 operation.started = False
             self._waiting[:0] = waits
             self._lock.wait_for(lambda: self._closing, _PAUSE_S)
-
-    def _tell(self, told: list[Call]) -> None:
-        """Hand each loop what is for it, in one call."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-        for loop, call in told:
-            by_loop.setdefault(loop, []).append(call)
-        for loop, calls in by_loop.items():
-            call_on(loop, calls)
-
-
-def _resolving(operation: AnyOperation, result: Any) -> Callable[[], None]:
-    return lambda: operation.resolve(result)
-
-
-def _failing(operation: AnyOperation, error: Exception) -> Callable[[], None]:
-    return lambda: operation.fail(error)

@@ -1,4 +1,4 @@
-"""A reply queue of this process. A reply is removed from the database in the transaction that reads it."""
+"""A reply queue of this process; :mod:`~taskq.broker.sqlite.receiving` says how it is read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 from taskq.broker.names import new_reply_queue
-from taskq.broker.sqlite.claiming import Row
 from taskq.broker.sqlite.packing import unpack
+from taskq.broker.sqlite.receiving import AT_ONCE, Read, Remove, ReplyRow
 from taskq.broker.sqlite.session import Session
-from taskq.broker.sqlite.settling import Read
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.wire.message import Message
+
+_REMOVE_AFTER_S = 0.05  # what was read meanwhile is removed together
 
 
 class SqliteInbox:
@@ -24,6 +25,8 @@ class SqliteInbox:
         self._reading = False
         self._poked = False
         self._closed = False
+        self._last = 0  # the id of the last reply that was read
+        self._removal: asyncio.TimerHandle | None = None
         self.subscription = Subscription(new_reply_queue(), 0, asyncio.get_running_loop(), self.poke)
 
     @property
@@ -36,20 +39,31 @@ class SqliteInbox:
             self._poked = True
         elif not self._closed and not self._session.submitter.closed:
             self._reading = True
-            self._session.submitter.submit(Read(self.subscription, self._session.clock, self._read))
+            self._session.submitter.submit(Read(self.subscription, self._last, self._read))
 
     async def close(self) -> None:
         """Take the queue down; harmless twice."""
         if not self._closed:
             self._closed = True
+            if self._removal is not None:
+                self._removal.cancel()
             self._session.inboxes.discard(self)
             await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
-    def _read(self, rows: list[Row] | None) -> None:
+    def _read(self, rows: list[ReplyRow] | None) -> None:
         self._reading = False
-        for row in rows or ():
+        if rows:
+            self._last = rows[-1][0]
+            if self._removal is None and not self._closed:
+                self._removal = asyncio.get_running_loop().call_later(_REMOVE_AFTER_S, self._remove)
+        for _, properties, body in rows or ():
             if not self._closed:
-                self._receive(unpack(row.properties, row.body))
-        if self._poked or (rows and len(rows) >= Read.at_once):
+                self._receive(unpack(properties, body))
+        if self._poked or (rows and len(rows) >= AT_ONCE):
             self._poked = False
             self.poke()
+
+    def _remove(self) -> None:
+        self._removal = None
+        if not self._closed and not self._session.submitter.closed:
+            self._session.submitter.submit(Remove(self.subscription, self._last))

@@ -8,18 +8,17 @@ temporary queues are made again, and whoever has one is told for how long, at mo
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from taskq.broker.sqlite.batch import Batch
-from taskq.broker.sqlite.loopcalls import Call, call_on
+from taskq.broker.sqlite.loopcalls import Call, tell_loops
 from taskq.broker.sqlite.process import Process
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.broker.sqlite.sweeper import Sweeper, remove_process
 from taskq.broker.sqlite.wakeups import WakeupSocket
+from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
 SWEEP_S = 0.5
@@ -58,10 +57,15 @@ class Wake:
 
 
 class Membership:
-    """Of one engine. ``wakeups`` is ``None`` for a database in memory: it has no other processes, and no sweep."""
+    """Of one engine. ``wakeups`` and ``wal`` are ``None`` for a database in memory: it has no other processes, and no
+    sweep.
+    """
 
-    def __init__(self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None) -> None:
+    def __init__(
+        self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None, wal: WalBound | None
+    ) -> None:
         self.wakeups = wakeups
+        self._wal = wal
         self.row = self._stored_row = 0
         self._me = me
         self._clock = clock
@@ -153,6 +157,8 @@ class Membership:
         if idle or now >= self._next_sweep:
             self._next_sweep = now + self._sweep_s
             self._sweep_now = self._sweeper.sees_suspects(db, self.row, now)
+            if self._wal is not None:
+                self._wal.keep(db)
         if now >= self._next_poll:
             self._next_poll = now + POLL_S
             self._poll()
@@ -163,12 +169,8 @@ class Membership:
         return bool(self._subscriptions) and now >= self._renew_at
 
     def _poll(self) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-        for subscriptions in list(self._subscriptions.values()):
-            for subscription in subscriptions:
-                by_loop.setdefault(subscription.loop, []).append(subscription.poke)
-        for loop, pokes in by_loop.items():
-            call_on(loop, pokes)
+        subscriptions = [each for of_queue in list(self._subscriptions.values()) for each in of_queue]
+        tell_loops((), [(subscription.loop, subscription.poke) for subscription in subscriptions])
 
     def _register(self, batch: Batch, now: float) -> None:
         me = self._me

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from taskq.broker.sqlite.batch import Batch
 
@@ -16,18 +16,30 @@ R = TypeVar("R")
 
 
 class Operation(Generic[R]):
-    """One operation. A subclass says in :meth:`run` what it does; it may be run again after a rollback."""
+    """One operation. A subclass says in :meth:`run` what it does; it may be run again after a rollback.
 
-    patient = False
+    There is one for each job that is sent and one for each that ends, so it has slots, and carries its own result to
+    the loop: each object that waits with a thousand others costs once when it is made and again at each garbage
+    collection.
+    """
+
+    __slots__ = ("ended", "error", "future", "loop", "result", "started", "timeout_s", "until")
+
+    patient: ClassVar[bool] = False
     """Whether it goes on trying while the database cannot be written; nobody's deadline depends on it."""
 
-    looks = False
+    looks: ClassVar[bool] = False
     """Whether it only reads. It sees what was handed over before it, and waits for nobody who writes."""
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
-    ended: Callable[[Operation[R]], None]
-    started = False
+    ended: Callable[[Operation[Any]], None]
+    started: bool
+    until: float
+    """Its deadline, in the loop's time, which it has for ``timeout_s`` seconds."""
+    timeout_s: float
+    result: R
+    error: Exception | None
 
     @property
     def what(self) -> str:
@@ -48,6 +60,13 @@ class Operation(Generic[R]):
 
     def leaving(self) -> None:
         """Take note, on the loop, that it is handed over to the thread now."""
+
+    def tell(self) -> None:
+        """Pass on, on the loop, what the thread has left in ``result`` or ``error``."""
+        if self.error is None:
+            self.resolve(self.result)
+        else:
+            self.fail(self.error)
 
     def resolve(self, result: R) -> None:
         """Pass the result on, on the loop."""

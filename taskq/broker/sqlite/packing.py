@@ -12,6 +12,7 @@ from taskq.wire.headers import EXCHANGE, KEY
 from taskq.wire.message import PROPERTIES, Message
 
 _write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_read = json.JSONDecoder().raw_decode  # what we wrote has no space around it
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +50,7 @@ def pack(outgoing: Outgoing, now: float) -> PackedMessage:
 
 def unpack(properties: str, body: bytes) -> Message:
     """Return the message of a row."""
-    fields: dict[str, Any] = json.loads(properties)
+    fields: dict[str, Any] = _read(properties)[0]
     fields.setdefault("content_type", None)
     return Message(body=body, **fields)
 

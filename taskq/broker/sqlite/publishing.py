@@ -13,6 +13,8 @@ from taskq.broker.sqlite.packing import PackedMessage
 class Publish(Operation[None]):
     """Store one message."""
 
+    __slots__ = ("_dropped", "_is_dropped", "_packed")
+
     def __init__(self, packed: PackedMessage, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
         self._packed = packed
         self._dropped = dropped

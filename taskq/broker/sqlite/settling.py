@@ -1,4 +1,4 @@
-"""The operations of a consumer: claim, settle, hand back; and of an inbox: read.
+"""The operations of a consumer: claim, settle, hand back.
 
 A settle and the claim that fills its slot travel in one batch. The claim stands behind all settles of its turn, and
 takes only as many as were really settled, so that a settle that fails leaves no consumer with more than its prefetch.
@@ -6,8 +6,8 @@ takes only as many as were really settled, so that a settle that fails leaves no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from taskq.broker.protocol import Outgoing, Settlement
@@ -19,15 +19,7 @@ from taskq.broker.sqlite.subscription import Subscription
 from taskq.clock import Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settle led to; ``dropped`` are replies whose queue is gone."""
-
-    settlement: Settlement
-    dropped: tuple[Outgoing, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """What a claim found. ``exhausted``: it got less than it asked for; ``next_due`` is when to look again then."""
 
@@ -37,33 +29,50 @@ class Claimed:
     next_due: float | None
 
 
-class Settle(Operation[Settled]):
-    """Replace a message that is claimed."""
+class Settle(Operation[Settlement]):
+    """Replace ``message``, which ``claim`` has.
+
+    ``failed`` is called when it fails, and ``dropped`` with the replies whose queue is gone; both on the loop.
+    """
+
+    __slots__ = ("_claim", "_dropped", "_failed", "_lost_replies", "_packed_messages", "frees", "message")
 
     patient = True
 
     def __init__(
-        self, message: int, claim: int, packed_messages: tuple[PackedMessage, ...], failed: Callable[[], None]
+        self,
+        message: int,
+        claim: int,
+        packed_messages: tuple[PackedMessage, ...],
+        failed: Callable[[], None],
+        dropped: Callable[[Iterable[Outgoing]], None],
     ) -> None:
+        self.message = message
         self.frees = False
-        self._message = message
         self._claim = claim
         self._packed_messages = packed_messages
         self._failed = failed
+        self._dropped = dropped
+        self._lost_replies: Sequence[Outgoing] = ()
 
-    def run(self, batch: Batch) -> Settled:
+    def run(self, batch: Batch) -> Settlement:
         self.frees = False
-        if self._packed_messages:
-            if not claiming.holds(batch, self._message, self._claim):
-                self.frees = True
-                return Settled(Settlement.LOST)
-            batch.check(self._packed_messages)
-        done = claiming.remove(batch, self._message, self._claim)
+        packed_messages = self._packed_messages
+        held = batch.held
+        if packed_messages and held.has(self.message, self._claim):
+            batch.check(packed_messages)
+        done = held.settle(self.message, self._claim)
         self.frees = True
         if not done:
-            return Settled(Settlement.LOST)
-        dropped = tuple(packed.outgoing for packed in self._packed_messages if not batch.put(packed))
-        return Settled(Settlement.DONE, dropped)
+            return Settlement.LOST
+        if packed_messages:
+            self._lost_replies = [packed.outgoing for packed in packed_messages if not batch.put(packed)]
+        return Settlement.DONE
+
+    def resolve(self, result: Settlement) -> None:
+        if self._lost_replies:
+            self._dropped(self._lost_replies)
+        super().resolve(result)
 
     def fail(self, error: Exception) -> None:
         self._failed()
@@ -71,22 +80,33 @@ class Settle(Operation[Settled]):
 
     def abandon(self) -> None:
         if not self.future.done():
-            self.future.set_result(Settled(Settlement.LOST))
+            self.future.set_result(Settlement.LOST)
         super().abandon()
 
 
-@dataclass(eq=False)
 class Claim(Operation[Claimed]):
-    """Take messages for a subscription: ``free``, and one for each of ``settles`` that freed its slot."""
+    """Take messages for a subscription: ``free``, and one for each of ``settles`` that freed its slot.
 
-    subscription: Subscription
-    clock: Clock
-    left: Callable[[], None]
-    resolved: Callable[[Claim, Claimed | None], None]
-    free: int = 0
-    settles: list[Settle] = field(default_factory=list[Settle])
+    ``left`` is called on the loop when it is handed over, ``resolved`` when it is over.
+    """
+
+    __slots__ = ("_clock", "_left", "_resolved", "_subscription", "free", "settles")
 
     patient = True
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        clock: Clock,
+        left: Callable[[], None],
+        resolved: Callable[[Claim, Claimed | None], None],
+    ) -> None:
+        self.free = 0
+        self.settles: list[Settle] = []
+        self._subscription = subscription
+        self._clock = clock
+        self._left = left
+        self._resolved = resolved
 
     @property
     def asked(self) -> int:
@@ -99,25 +119,25 @@ class Claim(Operation[Claimed]):
 
     def run(self, batch: Batch) -> Claimed:
         limit = self.free + sum(settle.frees for settle in self.settles)
-        claim = self.subscription.next_claim()
-        rows = claiming.take(batch, self.subscription.queue, claim, limit, self.clock.now()) if limit > 0 else []
+        claim = self._subscription.next_claim()
+        rows = claiming.take(batch, self._subscription.queue, claim, limit, self._clock.now()) if limit > 0 else []
         exhausted = len(rows) < limit
-        due = claiming.next_due(batch, self.subscription.queue) if exhausted else None
+        due = claiming.next_due(batch, self._subscription.queue) if exhausted else None
         return Claimed(claim, rows, exhausted, due)
 
     def leaving(self) -> None:
-        self.left()
+        self._left()
 
     def resolve(self, result: Claimed) -> None:
         super().resolve(result)
-        self.resolved(self, result)
+        self._resolved(self, result)
 
     def fail(self, error: Exception) -> None:
         self.abandon()
 
     def abandon(self) -> None:
         super().abandon()
-        self.resolved(self, None)
+        self._resolved(self, None)
 
 
 class HandBack(Operation[None]):
@@ -133,32 +153,3 @@ class HandBack(Operation[None]):
     def run(self, batch: Batch) -> None:
         for message in self._messages:
             claiming.hand_back(batch, self._subscription.queue, message, self._claim)
-
-
-class Read(Operation[list[claiming.Row]]):
-    """Take replies out of an inbox."""
-
-    patient = True
-
-    at_once = 1_000
-
-    def __init__(
-        self, subscription: Subscription, clock: Clock, read: Callable[[list[claiming.Row] | None], None]
-    ) -> None:
-        self._subscription = subscription
-        self._clock = clock
-        self._read = read
-
-    def run(self, batch: Batch) -> list[claiming.Row]:
-        return claiming.take_out(batch, self._subscription.queue, self.at_once, self._clock.now())
-
-    def resolve(self, result: list[claiming.Row]) -> None:
-        super().resolve(result)
-        self._read(result)
-
-    def fail(self, error: Exception) -> None:
-        self.abandon()
-
-    def abandon(self) -> None:
-        super().abandon()
-        self._read(None)

@@ -17,6 +17,7 @@ from taskq.broker.sqlite.process import this_process
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.broker.sqlite.subscribing import Deregister
 from taskq.broker.sqlite.wakeups import WakeupSocket
+from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
 _END_S = 5.0
@@ -58,7 +59,8 @@ def acquire_engine(location: Location, clock: Clock, lease_s: float, timeout_s: 
         shared = _in_memory.get(location.label) if location.path is None else None
         if shared is None:
             wakeups = WakeupSocket() if location.path is not None else None
-            membership = Membership(this_process(), clock, lease_s, wakeups)
+            wal = WalBound(location.path) if location.path is not None else None
+            membership = Membership(this_process(), clock, lease_s, wakeups, wal)
             shared = SharedEngine(Engine(location, timeout_s, membership), membership)
             if location.path is None:
                 _in_memory[location.label] = shared

@@ -31,7 +31,8 @@ class Submitter:
         self._pid = os.getpid()
         self._turn: list[Operation[Any]] = []
         self._last: list[Operation[Any]] = []
-        self._open: dict[Operation[Any], tuple[float, float]] = {}  # until when, and for how many seconds
+        self._open: dict[Operation[Any], None] = {}  # in the order of their submission
+        self._note_end = self._ended
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -46,6 +47,16 @@ class Submitter:
         future = self._begin(operation, math.inf)
         self._last.append(operation)
         return future
+
+    def hand_over(self) -> None:
+        """Send what this turn of the loop has gathered. It is called at the turn's end, or by who knows it is all."""
+        operations = self._turn + self._last
+        if not operations:
+            return
+        self._turn, self._last = [], []
+        for operation in operations:
+            operation.leaving()
+        self._engine.hand_over(operations)
 
     def check_usable(self) -> None:
         """Raise :class:`UsageError` where nothing may be submitted."""
@@ -74,32 +85,30 @@ class Submitter:
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for operation, (_, timeout_s) in list(self._open.items()):
+        for operation in list(self._open):
             closed = BrokerBlocked(f"{self._label}: the broker was closed before {operation.what} got its turn")
             if operation.patient:
                 operation.abandon()
             elif not self._engine.withdraw(operation, closed):
-                operation.fail(PublishUnconfirmed(operation.what, timeout_s))
+                operation.fail(PublishUnconfirmed(operation.what, operation.timeout_s))
 
     def _begin(self, operation: Operation[R], timeout_s: float) -> asyncio.Future[R]:
         self.check_usable()
-        operation.loop = self._loop
-        operation.ended = self._ended
-        future = operation.future = self._loop.create_future()
+        loop = operation.loop = self._loop
+        future = operation.future = loop.create_future()
+        operation.ended = self._note_end
+        operation.started = False
+        operation.timeout_s = timeout_s
         if not self._turn and not self._last:
-            self._loop.call_soon(self._hand_over)
-        until = self._loop.time() + timeout_s
-        self._open[operation] = until, timeout_s
-        if timeout_s < math.inf and (self._timer is None or until < self._timer.when()):
-            self._set_timer(until)
+            loop.call_soon(self.hand_over)
+        self._open[operation] = None
+        if timeout_s == math.inf:
+            operation.until = math.inf
+        else:
+            until = operation.until = loop.time() + timeout_s
+            if self._timer is None or until < self._timer.when():
+                self._set_timer(until)
         return future
-
-    def _hand_over(self) -> None:
-        operations = self._turn + self._last
-        self._turn, self._last = [], []
-        for operation in operations:
-            operation.leaving()
-        self._engine.hand_over(operations)
 
     def _ended(self, operation: Operation[Any]) -> None:
         self._open.pop(operation, None)
@@ -114,15 +123,16 @@ class Submitter:
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for operation, (until, timeout_s) in list(self._open.items()):
-            if until <= now:
-                self._open[operation] = math.inf, timeout_s
-                self._give_up(operation, timeout_s)
-        earliest = min((until for until, _ in self._open.values()), default=math.inf)
+        for operation in list(self._open):
+            if operation.until <= now:
+                operation.until = math.inf
+                self._give_up(operation)
+        earliest = min((operation.until for operation in self._open), default=math.inf)
         if earliest < math.inf:
             self._set_timer(earliest)
 
-    def _give_up(self, operation: Operation[Any], timeout_s: float) -> None:
+    def _give_up(self, operation: Operation[Any]) -> None:
+        timeout_s = operation.timeout_s
         obstacle = self._engine.obstacle or BrokerBlocked(
             f"{self._label}: {operation.what} did not get its turn within {timeout_s:g} s, so nothing was stored; the "
             "disk is too slow for what is asked of it"
