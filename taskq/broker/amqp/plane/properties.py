@@ -11,8 +11,9 @@ from struct import Struct
 from struct import error as StructError
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
+from taskq.broker.amqp.plane.jobtables import decode_headers, encode_headers
 from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
-from taskq.broker.amqp.plane.tables import decode_table, encode_table, short_string
+from taskq.broker.amqp.plane.tables import short_string
 from taskq.wire.message import Message
 
 _HEAD = Struct(">HHQH")  # class, weight, size of the body, flags
@@ -50,7 +51,7 @@ def encode_content(message: Message) -> bytes:
         parts.append(short_string(message.content_encoding))
     if message.headers:
         flags |= _HEADERS
-        parts.append(encode_table(message.headers))
+        parts.append(encode_headers(message.headers))
     parts.append(_PERSISTENT)
     if message.priority is not None:
         flags |= _PRIORITY
@@ -140,7 +141,7 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
         end = at + 1 + content[at]
         content_encoding, at = _word(content[at + 1 : end]), end
     if flags & _HEADERS:
-        headers, at = decode_table(content, at)
+        headers, at = decode_headers(content, at)
     if flags & _DELIVERY_MODE:
         at += 1
     if flags & _PRIORITY:

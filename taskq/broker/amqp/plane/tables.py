@@ -18,10 +18,8 @@ from typing import cast
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
 from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
-from taskq.wire import headers
 
 _LONGEST_NAME = 255
-_LONGEST_REMEMBERED = 64  # characters of a header's value
 _DEEPEST = 32  # tables within tables; RabbitMQ itself sets no limit, Python's stack does
 
 _UINT = Struct(">I")
@@ -29,22 +27,7 @@ _TEXT = Struct(">cI")
 _LONG = Struct(">cq")
 _DOUBLE = Struct(">cd")
 _TIME = Struct(">cQ")
-_LONG_VALUE = Struct(">q")
 _DECIMAL = Struct(">cBi")
-
-# What a job's instants are called, each with the bytes that stand before its value.
-_MARKERS = {
-    name: b"%c%bl" % (len(name), name.encode()) for name in (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT)
-}
-
-_NAMES_OF_JOB = (headers.VERSION, headers.ATTEMPT, headers.EXECUTION, headers.QUEUE)
-_OF_JOBS = {
-    (*_NAMES_OF_JOB, headers.ENQUEUED_AT): (_MARKERS[headers.ENQUEUED_AT],),
-    (*_NAMES_OF_JOB, headers.ENQUEUED_AT, headers.DEADLINE): (
-        _MARKERS[headers.ENQUEUED_AT],
-        _MARKERS[headers.DEADLINE],
-    ),
-}
 
 
 class Seconds(int):
@@ -61,58 +44,16 @@ def short_string(text: str) -> bytes:
 
 
 def encode_table(table: Mapping[str, object]) -> bytes:
-    """Return ``table`` with its length. Raises :class:`Unencodable`.
-
-    The headers of a job are the same in job after job, but for its instants; so what does not change is remembered.
-    """
-    instants = _OF_JOBS.get(tuple(table))
-    if instants is not None:
-        encoded = _encode_of_job(table, instants)
-        if encoded is not None:
-            return encoded
-    parts: list[bytes] = []
+    """Return ``table`` with its length. Raises :class:`Unencodable`."""
     try:
-        for name, value in table.items():
-            kind = type(value)
-            if kind is int and name in _MARKERS:
-                parts.append(_MARKERS[name] + _LONG_VALUE.pack(value))
-            elif kind is int or (isinstance(value, str) and kind is str and len(value) <= _LONGEST_REMEMBERED):
-                parts.append(_entry(name, value))
-            else:
-                parts.append(short_string(name) + _encode_value(value))
+        joined = b"".join([short_string(name) + encode_value(value) for name, value in table.items()])
     except (StructError, UnicodeEncodeError, OverflowError) as error:
         raise Unencodable(f"a header that cannot be written: {error}") from None
-    joined = b"".join(parts)
     return _UINT.pack(len(joined)) + joined
 
 
-def _encode_of_job(table: Mapping[str, object], markers: Sequence[bytes]) -> bytes | None:
-    """Return the headers of a job that has no others; ``None`` where their values are not of the usual kinds."""
-    version, attempt, execution, queue, *instants = table.values()
-    try:
-        head = _head_of_job(version, attempt, execution, queue)
-        tail = b""
-        for marker, at in zip(markers, instants, strict=True):
-            if type(at) is not int:
-                return None
-            tail += marker + _LONG_VALUE.pack(at)
-    except (TypeError, StructError):
-        return None
-    return _UINT.pack(len(head) + len(tail)) + head + tail
-
-
-@lru_cache(maxsize=1024, typed=True)
-def _head_of_job(*values: object) -> bytes:
-    named = zip(_NAMES_OF_JOB, values, strict=True)
-    return b"".join(short_string(name) + _encode_value(value) for name, value in named)
-
-
-@lru_cache(maxsize=1024, typed=True)
-def _entry(name: str, value: object) -> bytes:
-    return short_string(name) + _encode_value(value)
-
-
-def _encode_value(value: object) -> bytes:
+def encode_value(value: object) -> bytes:
+    """Return a value with the letter of its type. Raises :class:`Unencodable`, and what ``struct`` raises."""
     match value:
         case bool():
             return b"t\x01" if value else b"t\x00"
@@ -134,7 +75,7 @@ def _encode_value(value: object) -> bytes:
         case Mapping():
             return b"F" + encode_table(cast("Mapping[str, object]", value))
         case list() | tuple():
-            joined = b"".join(map(_encode_value, cast("Sequence[object]", value)))
+            joined = b"".join(map(encode_value, cast("Sequence[object]", value)))
             return _TEXT.pack(b"A", len(joined)) + joined
         case Decimal():
             return _encode_decimal(value)
@@ -153,58 +94,11 @@ def _encode_decimal(value: Decimal) -> bytes:
 
 
 def decode_table(data: bytes, start: int = 0) -> tuple[dict[str, object], int]:
-    """Return the table that begins at ``start`` and where it ends. Raises :class:`ProtocolViolation`.
-
-    The headers of a job end with instants (when it was enqueued, until when it may start). What stands before them is
-    the same in job after job, so that is remembered.
-    """
+    """Return the table that begins at ``start`` and where it ends. Raises :class:`ProtocolViolation`."""
     try:
-        end = start + 4 + _UINT.unpack_from(data, start)[0]
-        if end <= len(data):
-            head_end, instants = _instants(data, start + 4, end)
-            if instants:
-                head = _remembered(data[start + 4 : head_end])
-                if head is not None:
-                    return head | instants, end
         return _decode_table(data, start, 0)
     except (StructError, IndexError, ValueError, OverflowError) as error:
         raise ProtocolViolation(f"a field table that cannot be read: {error}") from None
-
-
-_INSTANTS = tuple(_MARKERS.items())  # from the last to the first in a table
-_WHEN_ENQUEUED = len(_MARKERS[headers.ENQUEUED_AT]) + 8
-_HEADS: dict[bytes, dict[str, object]] = {}
-_MOST_HEADS, _LONGEST_HEAD = 1024, 512
-_SCALARS = (str, int, float, bytes, type(None))
-
-
-def _instants(data: bytes, start: int, end: int) -> tuple[int, dict[str, object]]:
-    """Return the instants with which a table ends, and where they begin."""
-    at = end - _WHEN_ENQUEUED
-    if at >= start and data.startswith(_MARKERS[headers.ENQUEUED_AT], at):  # of most jobs, the only one
-        return at, {headers.ENQUEUED_AT: _LONG_VALUE.unpack_from(data, end - 8)[0]}
-    found: dict[str, object] = {}
-    for name, marker in _INSTANTS:
-        at = end - 8 - len(marker)
-        if at >= start and data.startswith(marker, at):
-            found = {name: _LONG_VALUE.unpack_from(data, end - 8)[0], **found}
-            end = at
-    return end, found
-
-
-def _remembered(head: bytes) -> dict[str, object] | None:
-    """Return the entries of a table's beginning, ``None`` when it is none (its last value is longer, say)."""
-    table = _HEADS.get(head)
-    if table is None:
-        try:
-            table, _ = _decode_table(_UINT.pack(len(head)) + head, 0, 0)
-        except (ProtocolViolation, StructError, IndexError, ValueError, OverflowError):
-            return None
-        if len(head) <= _LONGEST_HEAD and all(isinstance(value, _SCALARS) for value in table.values()):
-            if len(_HEADS) >= _MOST_HEADS:
-                _HEADS.clear()
-            _HEADS[head] = table
-    return table
 
 
 def _decode_table(data: bytes, start: int, depth: int) -> tuple[dict[str, object], int]:
