@@ -103,9 +103,12 @@ class SqliteConsumer:
             packed_messages = tuple([pack(outgoing, now) for outgoing in replacements])
         failed = _nothing if keep_slot else self._take_slot
         settle = Settle(message, claim, packed_messages, failed, session.count_dropped)
-        future = submitter.submit(settle)
+        lone = self.subscription.prefetch == 1  # then nothing else of ours can come in this turn of the loop
+        future = submitter.submit(settle, handed_over=not lone)
         if not keep_slot:
             self._give_slot(settle)
+        if lone:
+            submitter.hand_over()
         return future
 
     def free_slot(self) -> None:
@@ -124,8 +127,6 @@ class SqliteConsumer:
         self._held -= 1
         claim.settles.append(settle)
         self._asked += 1
-        if self.subscription.prefetch == 1:  # nothing else of ours can come in this turn of the loop
-            self._session.submitter.hand_over()
 
     def _take_slot(self) -> None:
         self._held += 1

@@ -36,15 +36,23 @@ class Submitter:
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
 
-    def submit(self, operation: Operation[R], *, timeout_s: float = math.inf) -> asyncio.Future[R]:
-        """Start an operation; those of one turn of the loop are run in one transaction, in order."""
+    def submit(
+        self, operation: Operation[R], *, timeout_s: float = math.inf, handed_over: bool = True
+    ) -> asyncio.Future[R]:
+        """Start an operation; those of one turn of the loop are run in one transaction, in order.
+
+        With ``handed_over=False`` the caller calls :meth:`hand_over` in this turn.
+        """
         future = self._begin(operation, timeout_s)
+        if handed_over:
+            self._gather()
         self._turn.append(operation)
         return future
 
     def submit_last(self, operation: Operation[R]) -> asyncio.Future[R]:
         """Start an operation behind all others of this turn."""
         future = self._begin(operation, math.inf)
+        self._gather()
         self._last.append(operation)
         return future
 
@@ -99,8 +107,6 @@ class Submitter:
         operation.ended = self._note_end
         operation.started = False
         operation.timeout_s = timeout_s
-        if not self._turn and not self._last:
-            loop.call_soon(self.hand_over)
         self._open[operation] = None
         if timeout_s == math.inf:
             operation.until = math.inf
@@ -109,6 +115,10 @@ class Submitter:
             if self._timer is None or until < self._timer.when():
                 self._set_timer(until)
         return future
+
+    def _gather(self) -> None:
+        if not self._turn and not self._last:
+            self._loop.call_soon(self.hand_over)
 
     def _ended(self, operation: Operation[Any]) -> None:
         self._open.pop(operation, None)
