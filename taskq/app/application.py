@@ -221,7 +221,7 @@ class TaskQ(Generic[S]):
         def begin(call: BoundCall[Any]) -> Sending:
             return sender.begin(self._checked(call))
 
-        return await enqueue_many(begin, sender.landed, calls)
+        return await enqueue_many(begin, sender.end, calls)
 
     @property
     def dead_letters(self) -> DeadLetters:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing, suppress
 from typing import Any
 
 from taskq.client.sender import Sending
@@ -15,33 +15,32 @@ from taskq.tasks.job import Job
 
 IN_FLIGHT = 1_000
 
-_BEGUN_AT_ONCE = 64  # before others on the event loop get their turn, and the socket what was written
+_BEGUN_AT_ONCE = 50  # before others on the event loop get their turn, and the socket what was written
 
 Begin = Callable[[BoundCall[Any]], Sending]
-Landed = Callable[[Sending], Coroutine[Any, Any, Job]]
+End = Callable[[Sending], Job]
 
 
 async def enqueue_many(
-    begin: Begin, landed: Landed, calls: Iterable[BoundCall[Any]] | AsyncIterable[BoundCall[Any]]
+    begin: Begin, end: End, calls: Iterable[BoundCall[Any]] | AsyncIterable[BoundCall[Any]]
 ) -> list[Job]:
-    """Enqueue each call with a sender's ``begin`` and ``landed``, and return the jobs in the order of the calls.
+    """Enqueue each call with a sender's ``begin`` and ``end``, and return the jobs in the order of the calls.
 
     At most ``IN_FLIGHT`` wait for their confirmation at a time. After the first failure is known no further call is
     taken from the iterable; those in flight are waited for. Raises :class:`EnqueueManyFailed`, also (with the cause)
     when the iterable itself raises. When the wait is cancelled, calls in flight may or may not be enqueued.
     """
-    flight = _Flight(begin, landed)
+    flight = _Flight(begin, end)
     broken: Exception | None = None
     try:
         try:
-            async with aclosing(_each(calls)) as each:
-                async for call in each:
-                    await flight.begin(call)
-                    if flight.failing:
-                        break
+            if isinstance(calls, AsyncIterable):
+                await _take_each(flight, calls)
+            else:
+                await _take_all(flight, calls)
         except Exception as error:
             broken = error
-        await flight.land_all()
+        await flight.make_room(0)
     finally:
         await flight.abandon()
     if broken is not None:
@@ -51,39 +50,58 @@ async def enqueue_many(
     return flight.confirmed
 
 
+async def _take_all(flight: _Flight, calls: Iterable[BoundCall[Any]]) -> None:
+    for number, call in enumerate(calls, 1):
+        flight.begin(call)
+        if number % _BEGUN_AT_ONCE == 0:
+            await asyncio.sleep(0)
+            await flight.make_room(IN_FLIGHT - _BEGUN_AT_ONCE)
+        if flight.failing:
+            return
+
+
+async def _take_each(flight: _Flight, calls: AsyncIterable[BoundCall[Any]]) -> None:
+    async with aclosing(_each(calls)) as each:
+        async for call in each:
+            flight.begin(call)
+            await flight.make_room(IN_FLIGHT - 1)
+            if flight.failing:
+                return
+
+
+async def _each(calls: AsyncIterable[BoundCall[Any]]) -> AsyncGenerator[BoundCall[Any]]:
+    async for call in calls:
+        yield call
+
+
 class _Flight:
     """The calls that wait for their confirmation, the oldest first, and what became of those before them.
 
     No call has a task of its own: confirmations are futures, and are waited for one after another.
     """
 
-    def __init__(self, begin: Begin, landed: Landed) -> None:
+    def __init__(self, begin: Begin, end: End) -> None:
         self.confirmed: list[Job] = []
         self.failed: list[tuple[BoundCall[object], Exception]] = []
         self.failing = False
         self._begin = begin
-        self._landed = landed
+        self._end = end
         self._open: deque[Sending] = deque()
-        self._begun = 0
 
-    async def begin(self, call: BoundCall[Any]) -> None:
-        """Start to send a call; wait while too many others are in flight."""
+    def begin(self, call: BoundCall[Any]) -> None:
+        """Start to send a call."""
         try:
             sending = self._begin(call)
         except Exception as error:
             self.failing = True
             self.failed.append((call, error))
-            return
-        sending.confirmation.add_done_callback(self._look)
-        self._open.append(sending)
-        self._begun += 1
-        if self._begun % _BEGUN_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        while len(self._open) >= IN_FLIGHT or (self._open and self._open[0].confirmation.done()):
-            await self._land()
+        else:
+            sending.confirmation.add_done_callback(self._look)
+            self._open.append(sending)
 
-    async def land_all(self) -> None:
-        while self._open:
+    async def make_room(self, most: int) -> None:
+        """Take down what has ended, in order, and wait until no more than ``most`` are in flight."""
+        while self._open and (len(self._open) > most or self._open[0].confirmation.done()):
             await self._land()
 
     async def abandon(self) -> None:
@@ -94,8 +112,11 @@ class _Flight:
 
     async def _land(self) -> None:
         sending = self._open[0]
+        if not sending.confirmation.done():
+            with suppress(Exception):  # it is told below
+                await sending.confirmation
         try:
-            self.confirmed.append(await self._landed(sending))
+            self.confirmed.append(self._end(sending))
         except Exception as error:
             self.failing = True
             self.failed.append((sending.call, error))
@@ -103,14 +124,3 @@ class _Flight:
 
     def _look(self, confirmation: asyncio.Future[None]) -> None:
         self.failing = self.failing or confirmation.cancelled() or confirmation.exception() is not None
-
-
-async def _each(
-    calls: Iterable[BoundCall[Any]] | AsyncIterable[BoundCall[Any]],
-) -> AsyncGenerator[BoundCall[Any]]:
-    if isinstance(calls, AsyncIterable):
-        async for call in calls:
-            yield call
-    else:
-        for call in calls:
-            yield call

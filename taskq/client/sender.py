@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
@@ -71,8 +72,14 @@ class JobSender:
 
     async def landed(self, sending: Sending) -> Job:
         """Return the job when the broker has confirmed it. Cancelling the wait withdraws what is not sent yet."""
-        try:
+        with suppress(PublishUnconfirmed):
             await sending.confirmation
+        return self.end(sending)
+
+    def end(self, sending: Sending) -> Job:
+        """Return the job of a call whose confirmation is here, or raise its error."""
+        try:
+            sending.confirmation.result()
         except PublishUnconfirmed as error:
             raise sending.named(error) from None
         self._tell(sending)

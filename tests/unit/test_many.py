@@ -24,7 +24,7 @@ def client() -> Client:
 
 
 async def send_all(made: Client, calls: Any) -> list[Job]:
-    return await enqueue_many(made.sender.begin, made.sender.landed, calls)
+    return await enqueue_many(made.sender.begin, made.sender.end, calls)
 
 
 def numbers(made: Client) -> list[int]:
@@ -66,7 +66,7 @@ async def test_bounded_number_waits_for_its_confirmation() -> None:
             yield work.bind(n)
 
     sending = asyncio.create_task(send_all(made, calls()))
-    for _ in range(20):
+    for _ in range(100):
         await asyncio.sleep(0)
     assert made.broker.waiting == len(taken) == IN_FLIGHT
     made.broker.gate.set()
@@ -113,7 +113,7 @@ async def test_failure_is_noticed_behind_a_slow_confirmation() -> None:
             yield work.bind(n)
             await asyncio.sleep(0)
 
-    sending = asyncio.create_task(enqueue_many(begin, made.sender.landed, calls()))
+    sending = asyncio.create_task(enqueue_many(begin, made.sender.end, calls()))
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(taken) < 10
