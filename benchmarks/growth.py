@@ -77,7 +77,8 @@ class Growth:
         sizes = self._sizes
         with Stage.open(self._contender, self._servers, sizes.timeout_s) as stage:
             order = self._order(seconds=sizes.timeout_s, limit=sizes.long) | {"every": sizes.step}
-            marks = [0.0, *stage.produced("bulk", order)["marks"]]
+            sent = stage.produced("bulk", order)
+            marks = [*sent["marks"], sent["seconds"]]  # a part's numbers are taken at once, before it is enqueued
             for number, (before, after) in enumerate(itertools.pairwise(marks), 1):
                 yield {"x": number * sizes.step, "enqueue": sizes.step / (after - before)}
             samples = _Samples(sizes.step)
