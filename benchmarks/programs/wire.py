@@ -51,12 +51,11 @@ class Publishing:
 
 
 class Wire(asyncio.Protocol):
-    """A connection with one channel. ``on_confirm(count)`` and ``on_turn()`` are called once for what came together."""
+    """A connection with one channel. ``on_confirm(count)`` is called once for what came together."""
 
     def __init__(self) -> None:
         self.on_delivery: Receive = lambda tag, properties, body: None
         self.on_confirm: Callable[[int], None] = lambda confirmed: None
-        self.on_turn: Callable[[], None] = lambda: None
         self._buffer = b""
         self._confirmed = 0  # since the last turn
         self._low = 0  # every publish up to this one is confirmed
@@ -132,7 +131,6 @@ class Wire(asyncio.Protocol):
         if self._confirmed:
             confirmed, self._confirmed = self._confirmed, 0
             self.on_confirm(confirmed)
-        self.on_turn()
 
     def _method_received(self, buffer: bytes, at: int, end: int) -> int:
         """Return where the next frame begins; negative when the rest of a delivery has not come yet."""
