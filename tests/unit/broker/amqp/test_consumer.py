@@ -94,6 +94,16 @@ async def test_a_missing_queue_is_unroutable() -> None:
     assert broker.events == []
 
 
+@pytest.mark.parametrize(("prefetch", "at_once"), [(1, True), (2, False)])
+async def test_an_ack_waits_for_others_of_its_turn_only_where_there_can_be_others(prefetch: int, at_once: bool) -> None:
+    async with consuming(prefetch) as (_, peer, _, got):
+        peer.deliver(1, b"job")
+        assert await got[0].settle() is Settlement.DONE
+        assert bool(peer.of(Ack)) is at_once
+        await turn()
+        assert [ack.delivery_tag for ack in peer.of(Ack)] == [1], "once"
+
+
 async def test_a_delivery_is_acknowledged_when_all_that_replaces_it_is_confirmed() -> None:
     async with consuming(1) as (broker, peer, _, got):
         peer.deliver(1, b"job")
