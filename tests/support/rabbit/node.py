@@ -50,6 +50,11 @@ class RabbitNode(NodeProcess):
         assert done.stdout.startswith('{ok, "'), f"{expression}: exit {done.returncode}, {done.stdout}{done.stderr}"
         return done.stdout.removeprefix('{ok, "').removesuffix('"}')
 
+    def until(self, expression: str) -> None:
+        """Wait until an Erlang expression is true for it; one that fails is not."""
+        safe = f"case catch begin {expression} end of true -> true; _ -> false end"
+        self._expect(lambda: self.eval(safe) == "true", expression)
+
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` and return what it wrote. It takes about a second."""
         done = self.run("rabbitmqctl", "--quiet", *arguments)

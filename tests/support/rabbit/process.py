@@ -179,11 +179,23 @@ class NodeProcess:
     def _choose_ports(self) -> None:
         self.port, self.management_port, self._dist_port, self._epmd_port = free_ports(4)
 
+    @property
+    def erlang_arguments(self) -> str:
+        """The arguments of its virtual machine."""
+        return "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+
+    def _configuration(self) -> str:
+        management = _MANAGEMENT.format(port=self.management_port) if self._management else ""
+        return _CONFIGURATION.format(port=self.port) + management
+
+    def _begin(self) -> None:
+        """Start what has to be there before the node."""
+        self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
+
     def _launch(self) -> None:
         folder = self.folder
-        management = _MANAGEMENT.format(port=self.management_port) if self._management else ""
-        (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port) + management)
-        self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
+        (folder / "rabbitmq.conf").write_text(self._configuration())
+        self._begin()
         with (folder / "log" / "console").open("wb") as output:
             self._server = self._group(self._installation.command("rabbitmq-server"), output.fileno())
 
@@ -224,7 +236,7 @@ class NodeProcess:
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
             "RABBITMQ_CONF_ENV_FILE": f"{folder}/none",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": self.erlang_arguments,
         }
 
     def _logged(self, position: int = 0) -> bytes:
