@@ -17,9 +17,12 @@ class Struck:
 
     For most it is when what was broken is whole again; for a connection that was cut, when it was cut; for a black hole
     that new connections pass by, when it opened. ``hit``: the pids that cannot recover, since they were killed.
+    ``echo_s``: what begins within so long after ``healed_at`` may still come of what had arrived before, and says
+    nothing about a recovery.
     """
 
     healed_at: float
+    echo_s: float = 0.0
     hit: frozenset[int] = frozenset()
 
 
@@ -38,7 +41,7 @@ class Fault:
     name: str
     strike: Strike
     breaks: frozenset[str]
-    weight: int = 1
+    weight: float = 1
     bound_s: float | None = None
 
 

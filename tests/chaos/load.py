@@ -19,7 +19,7 @@ from random import Random
 
 from taskq import BoundCall, EnqueueManyFailed, PublishUnconfirmed, TaskqError
 from taskq.wire.ids import new_job_id
-from tests.chaos.program import ATTEMPTS, app, echo, flaky, not_yet, refuse, work
+from tests.chaos.program import ATTEMPTS, app, clock, echo, flaky, not_yet, refuse, work
 from tests.support.ledger import Pen
 
 _IN_FLIGHT = 200
@@ -47,8 +47,9 @@ class Load:
         if kind < 0.60:
             return work.bind(0.002 * self._rng.randrange(5)), 1, None
         if kind < 0.75:
-            eta = time.time() + 0.1 + self._rng.random()
-            return work.with_options(at=datetime.fromtimestamp(eta, UTC)).bind(), 1, eta
+            delay_s = 0.1 + self._rng.random()
+            eta = time.time() + delay_s  # the checker goes by the time of the machine, the program by its own clock
+            return work.with_options(at=datetime.fromtimestamp(clock.now() + delay_s, UTC)).bind(), 1, eta
         if kind < 0.90:
             return flaky.bind(self._rng.choice((1, 2, 2, 3, ATTEMPTS + 1))), ATTEMPTS, None
         return (refuse.bind(), 1, None) if kind < 0.93 else (not_yet.bind(), 1, None)

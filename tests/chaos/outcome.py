@@ -28,6 +28,7 @@ class Outcome:
     """One run. ``violations``: what breaks a promise, in words; ``leftovers``: what should be gone at the end.
 
     ``duplicates``: jobs that ended twice, of which ``duplicates_by`` counts those that a fault explains, by its name.
+    ``command``: what repeats it. Times in ``tried`` are seconds since the run began.
     """
 
     site: str
@@ -45,6 +46,12 @@ class Outcome:
     tried: tuple[Tried, ...]
     violations: tuple[str, ...]
     leftovers: tuple[str, ...]
+    command: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.violations or self.leftovers or self.slow)
 
     @property
     def slow(self) -> tuple[Tried, ...]:

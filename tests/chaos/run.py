@@ -7,13 +7,11 @@ holds anything, and are asked to end. Only then the ledgers are compared with wh
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -22,42 +20,45 @@ from tests.chaos.member import Member, producer, worker
 from tests.chaos.outcome import Outcome, Tried
 from tests.chaos.plan import Stroke, strokes
 from tests.chaos.program import LEDGER, app
+from tests.chaos.shape import Shape
 from tests.chaos.world import Site, World
 from tests.support.ledger import Answered, Kind, Refused, Report, Unanswered
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from tests.support.workers import Workers
 
 _ENDS_S = 90.0  # as long as a caller waits for its result, and then some
 _RESTS_S = 90.0
 _SETTLED_S = 5.0  # a delivery is settled that long after its execution, while the broker can be reached
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """How many members there are, and how much they do. ``rate``: jobs a second of each producer."""
-
-    workers: int = 3
-    concurrency: int = 4
-    producers: int = 2
-    rate: float = 15.0
+_ALL_WAYS_EVERY = 10  # strokes
 
 
 class Run:
     """A run on a site that is open. ``tell`` gets a line for each stroke."""
 
     def __init__(
-        self, site: Site, folder: Path, *, seed: int, shape: Shape, tell: Callable[[str], None] = lambda line: None
+        self,
+        site: Site,
+        folder: Path,
+        *,
+        seed: int,
+        shape: Shape,
+        command: str = "",
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        variables = {LEDGER: str(folder / "ledger"), "TASKQ_LOG_FORMAT": "json", "TASKQ_LOG_LEVEL": "WARNING"}
-        self.world: World[Site] = World(site, folder, variables)
+        ours = {LEDGER: str(folder / "ledger"), "TASKQ_LOG_FORMAT": "json", "TASKQ_LOG_LEVEL": "WARNING"}
+        variables: dict[str, str] = getattr(site, "variables", {})  # what a site wants of its members
+        self.world: World[Site] = World(site, folder, {**ours, **variables})
         self._seed = seed
         self._shape = shape
+        self._command = command
+        self._began = time.time()
         self._tell = tell
         self._tried: list[Tried] = []
 
     async def carry_out(self, *, seconds: float, most: int | None = None) -> Outcome:
         """Break things for so long, or so often, and return what was found. Raises when a process does not get on."""
-        began = time.time()
+        began = self._began = time.time()
         try:
             await self._begin()
             for stroke in strokes(self.world.site.faults, self._seed):
@@ -71,11 +72,11 @@ class Run:
             self.world.close()
 
     async def _begin(self) -> None:
-        for number in range(self._shape.workers):
-            self.world.launch(worker(f"worker-{number}", concurrency=self._shape.concurrency))
-        for number in range(self._shape.producers):
+        for name in self._shape.worker_names:
+            self.world.launch(worker(name, concurrency=self._shape.concurrency))
+        for number, name in enumerate(self._shape.producer_names):
             seed = self._seed * 1000 + number
-            self.world.launch(producer(f"producer-{number}", self.world.ledger, seed=seed, rate=self._shape.rate))
+            self.world.launch(producer(name, self.world.ledger, seed=seed, rate=self._shape.rate))
         await self.world.until_all_get_on(0.0)
 
     async def _carry_out(self, stroke: Stroke) -> None:
@@ -84,16 +85,18 @@ class Run:
         struck = await asyncio.gather(*(self._strike(fault, seed) for fault, seed in stroke.faults))
         since = max(each.healed_at for each in struck)
         hit = frozenset().union(*(each.hit for each in struck))
-        took = await self.world.until_all_get_on(since, beside=hit)
+        took = await self.world.until_all_get_on(since, beside=hit, echo_s=max(each.echo_s for each in struck))
         await self._start_the_dead_again()
+        if stroke.number % _ALL_WAYS_EVERY == _ALL_WAYS_EVERY - 1:
+            await self.world.until_all_ways_are_open(since)
         alone = len(struck) == 1
         for (fault, _), each in zip(stroke.faults, struck, strict=True):
             tried = Tried(
                 name=fault.name,
                 stroke=stroke.number,
-                at=began,
-                lasted_s=each.healed_at - began,
-                recovered_s=took if alone else None,
+                at=round(began - self._began, 3),
+                lasted_s=round(each.healed_at - began, 3),
+                recovered_s=round(took, 3) if alone else None,
                 bound_s=fault.bound_s,
             )
             self._tried.append(tried)
@@ -113,10 +116,25 @@ class Run:
 
     async def _come_to_rest(self) -> None:
         await self.world.site.heal()
+        await self.world.until_all_ways_are_open(time.time())
         await self._end(self.world.producers)
         async with self._stage() as stage:
             await stage.until_at_rest(within_s=_RESTS_S)
+        await self._until_site_rests()
         await self._end(self.world.workers)
+
+    async def _until_site_rests(self) -> None:
+        holds = getattr(self.world.site, "holds", None)  # of a site that also implements Rests
+        if holds is None:
+            return
+        said = ""
+
+        async def at_rest() -> bool:
+            nonlocal said
+            said = await holds()
+            return not said
+
+        await eventually(at_rest, "the broker holds nothing", within_s=_RESTS_S, look_s=0.2, detail=lambda: said)
 
     async def _end(self, members: list[Member]) -> None:
         for member in members:
@@ -146,31 +164,17 @@ class Run:
             tried=tuple(self._tried),
             violations=tuple(map(str, report.violations)),
             leftovers=tuple(leftovers),
+            command=self._command,
         )
 
     @asynccontextmanager
     async def _stage(self) -> AsyncIterator[Stage]:
-        """Open the program in this process, on the site itself, to look at its queues."""
-        with _environment({"TASKQ_URL": self.world.site.url("")}):
-            async with app:
-                workers = Workers(self.world.folder, {})
-                yield Stage(folder=self.world.folder, app=app, workers=workers, pen=self.world.pen)
+        """Open the program in this process, to look at its queues."""
+        async with self.world.opened() as opened:
+            workers = Workers(self.world.folder, {})
+            yield Stage(folder=self.world.folder, app=opened, workers=workers, pen=self.world.pen)
 
 
 def _blamed(report: Report) -> dict[str, int]:
     """Count each explained duplicate with the last of the faults that may explain it."""
     return dict(Counter(finding.faults[-1].what for finding in report.of(Kind.DUPLICATED) if finding.faults))
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

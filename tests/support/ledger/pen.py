@@ -50,7 +50,8 @@ class Pen:
 
     def wanted(self, job: str, *, attempts: int = 1, not_before: float | None = None) -> None:
         """Say that ``job`` is about to be enqueued."""
-        self.write(Wanted(job=job, at=time.time(), attempts=attempts, not_before=not_before))
+        wanted = Wanted(job=job, at=time.time(), attempts=attempts, not_before=not_before, pid=os.getpid())
+        self.write(wanted)
 
     def confirmed(self, job: str) -> None:
         """Say that the broker confirmed ``job``."""
@@ -71,10 +72,10 @@ class Pen:
     # Workers.
 
     @contextmanager
-    def execution(self, job: str, *, attempt: int, execution: int) -> Iterator[None]:
+    def execution(self, job: str, *, attempt: int, execution: int, queue: str = "") -> Iterator[None]:
         """Write down the start of an execution, and how the block ended."""
         pid = os.getpid()
-        self.write(Started(job=job, at=time.time(), pid=pid, attempt=attempt, execution=execution))
+        self.write(Started(job=job, at=time.time(), pid=pid, attempt=attempt, execution=execution, queue=queue))
         outcome = Outcome.FAILED
         try:
             yield

@@ -21,12 +21,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A producer is about to enqueue a job. ``attempts``: how many its policy allows. ``not_before``: its ETA."""
+    """A producer is about to enqueue a job. ``attempts``: how many its policy allows. ``not_before``: its ETA.
+
+    ``pid``: the producer's process.
+    """
 
     job: str
     at: float
     attempts: int = 1
     not_before: float | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +52,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A worker began an execution; ``attempt`` and ``execution`` as the task's context says."""
+    """A worker began an execution; ``attempt``, ``execution`` and ``queue`` as the task's context says."""
 
     job: str
     at: float
     pid: int
     attempt: int
     execution: int
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,9 @@ class Fault:
     until: float
     pid: int | None = None
 
+
+CLOCK_JUMP = "clock jump"
+"""The fault after which a job may run early: the clock of the process that sent it was wrong while it was sent."""
 
 Record = Wanted | Confirmed | Refused | Started | Ended | Expired | Answered | Unanswered | Fault
 _KINDS = {

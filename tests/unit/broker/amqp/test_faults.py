@@ -326,6 +326,10 @@ async def connecting(url: str, timeout_s: float = 5.0) -> BrokerError:
     return caught.value
 
 
+def test_a_connection_that_ended_before_the_client_library_read_is_one_that_ended_without_a_word() -> None:
+    says(StopAsyncIteration(), BrokerUnreachable, "ended the connection without a word", connecting=True)
+
+
 async def test_a_port_without_anybody_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen

@@ -97,6 +97,25 @@ async def test_an_attempt_that_fails_is_one_error_for_all_and_is_over_in_its_tim
     await line.close()
 
 
+@pytest.mark.parametrize("error", [BrokerUnreachable("no"), AccessRefused("no"), StopAsyncIteration(), KeyError("x")])
+async def test_a_lost_connection_is_tried_again_whatever_the_error(net: Net, error: Exception) -> None:
+    line = lifeline()
+    net.up.set()
+    first = await line.link()
+    net.error = error
+    first.plane.abort("cut")
+    await until(lambda: net.tried >= 4)
+    net.error = None
+    assert await line.link() is net.links[1]
+    await line.close()
+
+
+async def test_an_error_that_nobody_foresaw_is_named_when_the_time_to_connect_is_over(net: Net) -> None:
+    net.error = KeyError("x")
+    with pytest.raises(BrokerUnreachable, match=r"cannot be reached: KeyError\('x'\)"):
+        await lifeline(timeout_s=0.05).start()
+
+
 @pytest.mark.parametrize("how", ["close", "abort"])
 @pytest.mark.parametrize("when", ["first", "later"])
 async def test_the_end_wakes_all_who_wait_with_an_error_that_says_so(net: Net, how: str, when: str) -> None:
