@@ -95,6 +95,8 @@ def _why(error: BaseException) -> str | None:
             return f"a file for TLS cannot be read ({cause}); check cafile, certfile and keyfile in the URL"
         case asyncio.IncompleteReadError() | EOFError() | ConnectionResetError() | BrokenPipeError():
             return "it ended the connection without a word; is its port for TLS (amqps://), or is it going down?"
+        case StopAsyncIteration():  # the client library's word for the same, when the end was there before it read
+            return "it ended the connection without a word; is its port for TLS (amqps://), or is it going down?"
         case OSError() | client.AMQPError() | pamqp.exceptions.PAMQPException():
             return f"{_text(cause) or type(cause).__name__}; check the broker and the network"
         case RuntimeError() if isinstance(cause, client.ChannelInvalidStateError) or _CLOSED.search(str(cause)):

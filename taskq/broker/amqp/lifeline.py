@@ -4,8 +4,9 @@ Theory of operation. Who needs the connection asks for it when it needs it, and 
 nobody is called back into. All hosts are tried in their order, at once; when none answers, the next round comes after a
 pause that doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
 knock together. A refusal (password, virtual host, permission) ends the first opening; later on it is tried again like
-anything else, for it may be a broker that is just being set up. The first opening is one for all who need it. Whoever
-waits for the connection when it is closed for good gets an error.
+anything else, for it may be a broker that is just being set up. So is an error that nobody foresaw: without its keeper
+the connection would never come back. The first opening is one for all who need it. Whoever waits for the connection
+when it is closed for good gets an error.
 """
 
 from __future__ import annotations
@@ -178,6 +179,8 @@ class Lifeline:
                         raise
                 except BrokerError as error:
                     self._error = error
+                except Exception as error:
+                    self._error = BrokerUnreachable(f"{self._way.location.label} cannot be reached: {error!r}")
             await asyncio.sleep(pause_s * self._way.rng.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
