@@ -25,8 +25,9 @@ class AmqpInbox:
         self._broker = broker
         self._receive = receive
         self._queue = self._new()
-        self._earlier: set[asyncio.Task[None]] = set()
+        self._earlier: dict[asyncio.Task[None], ReplyQueue] = {}
         self._moving: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def address(self) -> str:
@@ -39,17 +40,20 @@ class AmqpInbox:
 
     async def close(self) -> None:
         """Take it all down, as far as the broker answers; else it goes by itself. Harmless twice, and half open."""
-        tasks = {*self._earlier, *filter(None, [self._moving])}
+        self._closed = True
+        queues = [self._queue, *self._earlier.values()]
+        tasks = [*self._earlier, *filter(None, [self._moving])]
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(self._queue.close(), *tasks, return_exceptions=True)
+            task.cancel()  # one that has not begun never takes its queue down
+        await asyncio.gather(*(queue.close() for queue in queues), *tasks, return_exceptions=True)
 
     def _new(self) -> ReplyQueue:
         queue = ReplyQueue(self._broker, self._receive, lambda: self._homeless(queue))
         return queue
 
     def _homeless(self, queue: ReplyQueue) -> None:
-        if queue is self._queue and (self._moving is None or self._moving.done()):
+        moving = self._moving is not None and not self._moving.done()
+        if queue is self._queue and not moving and not self._closed:
             self._moving = asyncio.create_task(self._move(), name="taskq: another reply queue")
 
     async def _move(self) -> None:
@@ -65,12 +69,10 @@ class AmqpInbox:
         earlier, self._queue = self._queue, queue
         self._broker.emit(ConsumerResumed(queue=queue.name))
         reading = asyncio.create_task(self._read_out(earlier), name="taskq: an earlier reply queue")
-        self._earlier.add(reading)
-        reading.add_done_callback(self._earlier.discard)
+        self._earlier[reading] = earlier
+        reading.add_done_callback(self._earlier.pop)
 
     async def _read_out(self, earlier: ReplyQueue) -> None:
-        try:
-            await asyncio.sleep(REPLY_LIFE_MS / 1000)
-        finally:
-            with suppress(BrokerError):
-                await earlier.close()
+        await asyncio.sleep(REPLY_LIFE_MS / 1000)
+        with suppress(BrokerError):
+            await earlier.close()

@@ -109,6 +109,25 @@ async def test_when_there_is_no_other_queue_either_it_is_tried_again() -> None:
         assert [sent.queue for sent in following.of(Consume)] == [inbox.address]
 
 
+@pytest.mark.parametrize("turns", range(24))
+async def test_a_close_at_any_moment_of_a_move_takes_down_every_queue_and_begins_none(turns: int) -> None:
+    broker, peer = Broker(), Peer()
+    broker.line.connect(peer)
+    inbox = AmqpInbox(broker, lambda message: None)
+    await inbox.open()
+    first, following = inbox.address, Peer()
+    following.refuse = lambda asked: HOMELESS if isinstance(asked, Declare) and asked.queue == first else None
+    broker.line.lose()
+    broker.line.connect(following)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await inbox.close()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    await until(lambda: len(following.numbers) == 0)
+    made = {sent.queue for sent in following.of(Declare)} - {first}
+    assert {sent.queue for sent in following.of(Delete)} >= made
+
+
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_close_after_an_opening_that_was_cancelled_anywhere_takes_it_down(turns: int) -> None:
     broker, peer = Broker(), Peer()
