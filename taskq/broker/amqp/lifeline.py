@@ -1,8 +1,9 @@
 """Keeps one connection to the broker open: opens it, notices its end, and opens it again.
 
 Theory of operation. Who needs the connection asks for it when it needs it, and again when the one it had is gone;
-nobody is called back into. All hosts are tried in their order, at once; when none answers, the next round comes after a
-pause that doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
+nobody is called back into. All hosts are tried in their order, at once; after a loss the host that was lost comes last,
+for one that fell silent takes seconds to be given up again. When none answers, the next round comes after a pause that
+doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
 knock together. A refusal (password, virtual host, permission) ends the first opening; later on it is tried again like
 anything else, for it may be a broker that is just being set up. So is an error that nobody foresaw: without its keeper
 the connection would never come back. The first opening is one for all who need it. Whoever waits for the connection
@@ -48,6 +49,7 @@ class Lifeline:
         self._role = role
         self._on_change = on_change
         self._link: Link | None = None
+        self._last: str | None = None
         self._connected = asyncio.Event()
         self._error: BrokerError | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -170,7 +172,7 @@ class Lifeline:
     async def _open(self, *, refusal_ends: bool = False) -> Link:
         pause_s = _FIRST_PAUSE_S
         while True:
-            for address in self._way.location.addresses:
+            for address in sorted(self._way.location.addresses, key=lambda each: each == self._last):
                 try:
                     return await self._try(address)
                 except AccessRefused as error:
@@ -186,10 +188,12 @@ class Lifeline:
 
     async def _try(self, address: str) -> Link:
         way = self._way
-        return await Link.open(
+        link = await Link.open(
             address,
             label=way.location.label,
             name=f"{way.program} ({self._role})",
             heartbeat_s=way.heartbeat_s,
             timeout_s=min(_LONGEST_TRY_S, way.connect_timeout_s),
         )
+        self._last = address
+        return link

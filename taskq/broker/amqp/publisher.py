@@ -10,7 +10,10 @@ not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only 
 that is not there is named by the broker; when this program declared it, it is made again, and what was for it waits for
 that.
 
-Whatever is wrong with one message ends its own publish. A fault of ours is told, and ends channel or connection.
+A channel that refused a message is replaced: RabbitMQ looks the leader of a quorum queue up once for each channel, and
+after one that was dead then it refuses all for that queue, slowly, until its node is back. What is in flight is waited
+for, but not for long: such a channel may hold it up for minutes. Whatever is wrong with one message ends its own
+publish. A fault of ours is told, and ends channel or connection.
 
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
@@ -49,6 +52,9 @@ _WINDOW_BYTES = 16 << 20
 _PAUSE_S = 0.05
 _FAULT_PAUSE_S = 1.0
 _CLOSE_S = 5.0
+_DRAINED_S = 2.0
+_REPLACED_EVERY_S = 1.0
+_COPIED_EVERY_S = 10.0
 _NOT_FOUND = 404
 
 
@@ -73,7 +79,8 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._channel: HotChannel | None = None
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Event()  # the channel is gone, or refused a message
+        self._replaceable_at = 0.0  # the loop's time
         self._open: ConfirmLedger[Publish] = ConfirmLedger()
         self._by_id: dict[str, Publish] = {}
         self._bytes = 0
@@ -123,7 +130,7 @@ class Publisher:
         """Let what is open be confirmed, as long as that is to be expected, and end. Harmless twice."""
         self._closed = True
         waiting = [publish.confirmed for publish in self._all()]
-        if waiting and self._channel is not None:
+        if waiting and (self._channel is not None or len(self._open)):
             await asyncio.wait(waiting, timeout=_CLOSE_S)
         await self._ways.close()
         if self._keeper is not None:
@@ -159,6 +166,22 @@ class Publisher:
         self._link, self._channel = link, channel
         self.pump()
         await self._ended.wait()
+        await self._leave(link, channel)
+
+    def _replace(self) -> None:
+        """Send no more on this channel, so that another one is opened."""
+        if self._channel is not None and self._loop.time() >= self._replaceable_at:
+            self._channel = None
+            self._ended.set()
+
+    async def _leave(self, link: Link, channel: HotChannel) -> None:
+        """Let what is in flight be confirmed, for a while, and close the channel. Harmless when it is gone."""
+        if in_flight := [publish.confirmed for publish in self._open]:
+            await asyncio.wait(in_flight, timeout=_DRAINED_S)
+        self._replaceable_at = self._loop.time() + (_COPIED_EVERY_S if self._open else _REPLACED_EVERY_S)
+        await channel.close_within(_DRAINED_S)
+        if channel.gone is None:
+            link.plane.abort("the broker does not close a channel that refused a message")
 
     def _gone(self, gone: ChannelGone) -> None:
         """Take back what was sent and not confirmed."""
@@ -242,6 +265,7 @@ class Publisher:
             return
         if not accepted:
             publish.fail(nacked(publish, self._label))
+            self._replace()
         elif not publish.returned:
             publish.confirmed.set_result(None)
         elif publish.mandatory:

@@ -33,10 +33,12 @@ class Net:
         self.up = asyncio.Event()
         self.error: Exception | None = None
         self.tried = 0
+        self.addresses: list[str] = []
         self.links: list[Opened] = []
 
     async def open(self, address: str, **options: Any) -> Any:
         self.tried += 1
+        self.addresses.append(address)
         if self.error is not None:
             raise self.error
         await self.up.wait()
@@ -51,9 +53,11 @@ def net(monkeypatch: pytest.MonkeyPatch) -> Net:
     return net
 
 
-def lifeline(emit: Callable[[Event], None] = lambda event: None, *, timeout_s: float = 5.0) -> Lifeline:
+def lifeline(
+    emit: Callable[[Event], None] = lambda event: None, *, timeout_s: float = 5.0, url: str = "amqp://here"
+) -> Lifeline:
     way = Way(
-        location=read_location("amqp://here"),
+        location=read_location(url),
         program="test",
         heartbeat_s=15,
         connect_timeout_s=timeout_s,
@@ -107,6 +111,20 @@ async def test_a_lost_connection_is_tried_again_whatever_the_error(net: Net, err
     await until(lambda: net.tried >= 4)
     net.error = None
     assert await line.link() is net.links[1]
+    await line.close()
+
+
+async def test_after_a_loss_the_host_that_was_lost_is_tried_last(net: Net) -> None:
+    line = lifeline(url="amqp://one,two,three")
+    net.up.set()
+    first = await line.link()
+    net.error = BrokerUnreachable("no")
+    first.plane.abort("silent")
+    await until(lambda: net.tried >= 4)
+    net.error = None
+    await line.link()
+    hosts = [address.partition("@")[2].partition(":")[0] for address in net.addresses]
+    assert hosts[:5] == ["one", "two", "three", "one", "two"]
     await line.close()
 
 
