@@ -66,7 +66,8 @@ def _stops(pid: int, database: Path, rng: Random, within_s: float) -> Iterator[b
 def _await_stop(pid: int, until: float) -> None:
     while True:
         states = [stat.rpartition(")")[2].split()[0] for stat in _of_threads(pid, "stat")]
-        assert states and not any(state in _GONE for state in states), f"process {pid} has ended"
+        assert states, f"process {pid} has ended"
+        assert not any(state in _GONE for state in states), f"process {pid} has ended"
         if all(state in _STOPPED for state in states):
             return
         assert time.monotonic() < until, f"process {pid} does not stop: {states}"
@@ -79,9 +80,9 @@ def _has_write_lock(pid: int, shm: Path) -> bool:
         if fields[1] == "->":  # somebody waits for it
             continue
         mode, owner, place, first, last = fields[3:8]
-        if mode == "WRITE" and owner == str(pid) and place.rpartition(":")[2] == inode:
-            if int(first) <= _WRITE_LOCK and (last == "EOF" or _WRITE_LOCK <= int(last)):
-                return True
+        ours = mode == "WRITE" and owner == str(pid) and place.rpartition(":")[2] == inode
+        if ours and int(first) <= _WRITE_LOCK and (last == "EOF" or int(last) >= _WRITE_LOCK):
+            return True
     return False
 
 

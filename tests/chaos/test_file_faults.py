@@ -1,4 +1,4 @@
-"""Faults of a file: a short run of all of them, and that a process can really be stopped inside a commit."""
+"""Faults of a file: a short run of some, and that a process can really be stopped inside a commit."""
 
 import signal
 import sqlite3
@@ -10,11 +10,19 @@ from random import Random
 
 import pytest
 
+from tests.chaos.__main__ import told
 from tests.chaos.commits import stop_between_commits, stop_in_commit
 from tests.chaos.run import Run
 from tests.chaos.shape import Shape
 from tests.chaos.sites.sqlite import SqliteSite
 
+_TRIED = {
+    "worker SIGKILL inside a commit",
+    "file locked by another program",
+    "disk full",  # where this is root, who may mount one
+    "all SIGKILL, a torn log",
+    "all SIGKILL, a damaged file",
+}
 _WRITES = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -37,9 +45,9 @@ def test_a_process_is_killed_in_the_middle_of_writing_a_commit(tmp_path: Path, s
         writer.stdout.readline()
         call = stop_in_commit(writer.pid, path, Random(seed))
         assert call in ("pwrite", "fdatasync", "fsync", "ftruncate")
-        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                other.execute("BEGIN IMMEDIATE")
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
     finally:
         writer.kill()
         writer.communicate()
@@ -67,9 +75,9 @@ def test_a_process_that_is_stopped_between_commits_holds_nobody_up(tmp_path: Pat
 
 async def test_faults_of_a_file_lose_nothing(tmp_path: Path) -> None:
     async with SqliteSite(tmp_path) as site:
-        site.faults = tuple(fault for fault in site.faults if "lease" not in fault.name)  # it takes 15 s
+        site.faults = tuple(fault for fault in site.faults if fault.name in _TRIED)
         run = Run(site, tmp_path, seed=1, shape=Shape(workers=4, rate=30.0))
         outcome = await run.carry_out(seconds=60.0, most=len(site.faults))
-    assert (outcome.violations, outcome.leftovers, outcome.lost) == ((), (), 0)
+    assert (outcome.violations, outcome.leftovers, outcome.lost) == ((), (), 0), told(outcome)
     assert {each.name for each in outcome.tried} == {fault.name for fault in site.faults}
-    assert outcome.confirmed > 100
+    assert outcome.confirmed > 50

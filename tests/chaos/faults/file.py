@@ -1,10 +1,14 @@
-"""Faults of a database in a file: processes killed inside a commit, all at once, or stopped for longer than their lease;
-the file held by others; the disk full; the clock set back.
+"""Faults of a database in a file: processes killed inside a commit, or stopped for longer than their lease; the file
+held by others; the disk full; the clock set back.
+
+Whoever holds the file, or the room on its disk, is what such a fault is written down with: it takes nobody's job away,
+so that it explains no job that ran twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import subprocess
@@ -44,19 +48,6 @@ async def kill_producer_in_commit(world: World[SqliteSite], rng: Random) -> Stru
     return await _killed_in_commit(world, world.any_producer(rng), rng)
 
 
-async def kill_all(world: World[SqliteSite], rng: Random) -> Struck:
-    """SIGKILL every process of the program at once: what a cut of the power leaves of them."""
-    members = list(world.members)
-    with ExitStack() as stack:
-        for member in members:
-            stack.enter_context(world.fault("all SIGKILL", pid=member.pid))
-        for member in members:
-            member.send(signal.SIGKILL)
-        for member in members:
-            await member.ended(within_s=_ENDS_S)
-    return Struck(healed_at=time.time(), hit=frozenset(member.pid for member in members))
-
-
 async def pause_beyond_lease(world: World[SqliteSite], rng: Random) -> Struck:
     """SIGSTOP a worker until others have its jobs, and let it go on: what it ends then is nobody's any more.
 
@@ -76,7 +67,7 @@ async def pause_beyond_lease(world: World[SqliteSite], rng: Random) -> Struck:
 async def hold_lock(world: World[SqliteSite], rng: Random) -> Struck:
     """Have a foreign program hold the lock of the file for seconds; it ends in order, or is killed with the lock."""
     async with _held(world.site.path, "writer") as foreign:
-        with world.fault("file locked by another"):
+        with world.fault("file locked by another", pid=foreign.pid):
             await world.hold(rng.uniform(0.2, 2.0))
             _let_go(foreign, rng)
     return Struck(healed_at=time.time())
@@ -85,7 +76,7 @@ async def hold_lock(world: World[SqliteSite], rng: Random) -> Struck:
 async def hold_old_state(world: World[SqliteSite], rng: Random) -> Struck:
     """Have a foreign program read one old state of the file for seconds, so that the log cannot begin anew."""
     async with _held(world.site.path, "reader") as foreign:
-        with world.fault("long read by another"):
+        with world.fault("long read by another", pid=foreign.pid):
             await world.hold(rng.uniform(0.3, 2.0))
             _let_go(foreign, rng)
     return Struck(healed_at=time.time())
@@ -95,8 +86,8 @@ async def fill_disk(world: World[SqliteSite], rng: Random) -> Struck:
     """Have no room on the disk for a moment, not even for the next commit."""
     path = world.site.path
     filler = path.with_name("filler")
-    with world.fault("disk full"):
-        await asyncio.to_thread(_empty_log, path)  # else the next commits would go where older ones were
+    with world.fault("disk full", pid=os.getpid()):
+        await asyncio.to_thread(world.site.empty_log)  # else the next commits would go where older ones were
         try:
             await asyncio.to_thread(_fill, filler)
             await world.hold(rng.uniform(0.2, 1.5))
@@ -158,13 +149,6 @@ def _let_go(foreign: subprocess.Popen[bytes], rng: Random) -> None:
     foreign.wait(_ENDS_S)
 
 
-def _empty_log(path: Path) -> None:
-    until = time.monotonic() + _ENDS_S
-    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as database:
-        while database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            assert time.monotonic() < until, "the log cannot be emptied"
-
-
 def _fill(filler: Path) -> None:
     """Take all room that is left, to the last byte."""
     piece = bytes(_PIECE)
@@ -189,13 +173,6 @@ FAULTS = (
         strike=kill_producer_in_commit,
         breaks=frozenset({"producer", "file"}),
         weight=4,
-        bound_s=_RECOVERS_S,
-    ),
-    Fault(
-        name="all SIGKILL at once",
-        strike=kill_all,
-        breaks=frozenset({"worker", "producer", "file", "log"}),
-        weight=2,
         bound_s=_RECOVERS_S,
     ),
     Fault(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Self
 
 from taskq import TaskQ
 from tests.chaos.fault import Fault
-from tests.chaos.faults import file, processes
+from tests.chaos.faults import file, outage, processes
 
 # What has to be gone when the run's own process is the only one that is open.
 _LEFT = {
@@ -23,9 +24,8 @@ _LEFT = {
     "reply or temporary queues": "SELECT count(*) FROM queue WHERE kind IN ('reply', 'temporary')",
     "messages without a queue": "SELECT count(*) FROM message WHERE queue NOT IN (SELECT id FROM queue)",
 }
-
-
 _DISK_BYTES = 256 << 20
+_EMPTIED_S = 30.0
 
 
 class SqliteSite:
@@ -34,7 +34,7 @@ class SqliteSite:
     def __init__(self, folder: Path) -> None:
         self._may_mount = os.geteuid() == 0
         self.name = f"SQLite {sqlite3.sqlite_version}" + ("" if self._may_mount else " (no disk to fill: not root)")
-        self.faults: tuple[Fault, ...] = (*processes.FAULTS, *file.FAULTS)
+        self.faults: tuple[Fault, ...] = (*processes.FAULTS, *file.FAULTS, *outage.FAULTS)
         if self._may_mount:
             self.faults += file.DISK_FAULTS
         self._disk = folder / "disk"
@@ -59,6 +59,13 @@ class SqliteSite:
 
     async def heal(self) -> None:
         """Nothing here stays broken."""
+
+    def empty_log(self) -> None:
+        """Have all that the log holds in the file itself. It blocks."""
+        until = time.monotonic() + _EMPTIED_S
+        with closing(sqlite3.connect(self.path, timeout=1.0, isolation_level=None)) as database:
+            while database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                assert time.monotonic() < until, "the log cannot be emptied"
 
     def _mount(self) -> None:
         """A file system in a file: its flushes take as long as those of the disk below it."""
