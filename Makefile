@@ -35,7 +35,7 @@ BROKER ?= rabbitmq
 SECONDS ?= 600
 SEED ?= 1
 
-chaos: $(dev) rabbitmq ## break BROKER (rabbitmq, rabbitmq4, sqlite, cluster) for SECONDS, by SEED
+chaos: $(dev) rabbitmq ## break BROKER (rabbitmq, rabbitmq4, sqlite, cluster, cluster4) for SECONDS, by SEED
 	@$(PY) -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(dev) servers ## measure taskq beside its peers and its limit, and how cost grows (over half an hour)

@@ -17,6 +17,7 @@ BROKERS = {
     "rabbitmq": ("tests.chaos.sites.rabbit", "RabbitSite"),
     "rabbitmq4": ("tests.chaos.sites.rabbit", "RabbitSite"),
     "cluster": ("tests.chaos.sites.cluster", "ClusterSite"),
+    "cluster4": ("tests.chaos.sites.cluster", "ClusterSite"),
 }
 SHAPES = {"sqlite": Shape(workers=6, rate=40.0)}  # eight processes contend for one file
 
@@ -30,7 +31,7 @@ def site_of(broker: str, folder: Path) -> AbstractAsyncContextManager[Any]:
     """Return the site of a broker, not yet entered; ``folder`` is where it may write."""
     module, name = BROKERS[broker]
     kind = getattr(import_module(module), name)
-    make = partial(kind, folder, _rabbitmq4()) if broker == "rabbitmq4" else partial(kind, folder)
+    make = partial(kind, folder, _rabbitmq4()) if broker.endswith("4") else partial(kind, folder)
     site: AbstractAsyncContextManager[Any] = make()
     return site
 
