@@ -102,13 +102,17 @@ def test_taskq_ping_says_so_in_one_line_with_status_3(
     tls_node: RabbitNode, tmp_path: Path, certificate: Certificate, why: str, advice: str
 ) -> None:
     tls_node.serve(certificate(files_of(tls_node)))
-    (tmp_path / "shop.py").write_text("from taskq import TaskQ\n\napp = TaskQ('shop')\n")
-    with Terminal(tmp_path, {"TASKQ_URL": tls_node.tls_url()}) as terminal:
+    assert why in complaint_of_ping(tmp_path, tls_node.tls_url())
+
+
+def complaint_of_ping(folder: Path, url: str) -> str:
+    (folder / "shop.py").write_text("from taskq import TaskQ\n\napp = TaskQ('shop')\n")
+    with Terminal(folder, {"TASKQ_URL": url}) as terminal:
         said = terminal.run("ping", "shop:app")
     assert (said.status, said.out) == (3, "")
     (line,) = said.err.splitlines()
-    assert why in line
     assert "guest:guest" not in line
+    return line
 
 
 async def test_without_a_word_in_the_url_an_authority_that_this_machine_does_not_know_is_refused(
@@ -165,6 +169,10 @@ async def test_a_client_certificate_that_is_demanded_and_missing_or_not_good_is_
     stranger = files.client("stranger", trustme.CA())
     assert "does not accept our client certificate" in await refusal(tls_node.tls_url(vhost, stranger, port=port))
     await opens(tls_node.tls_url(vhost, files.client("ada"), port=port))
+
+
+def test_the_command_on_uvloop_which_has_its_own_tls_is_told_the_same(tls_node: RabbitNode, tmp_path: Path) -> None:
+    assert "certfile" in complaint_of_ping(tmp_path, tls_node.tls_url(port=tls_node.demand_certificates()))
 
 
 async def test_files_that_cannot_be_used_are_named(tls_node: RabbitNode, vhost: str, tmp_path: Path) -> None:
