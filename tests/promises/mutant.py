@@ -15,6 +15,7 @@ from tests.support.workers import ROOT
 
 _COPIED = ("taskq", "tests", "workers", "pyproject.toml", "constraints.txt")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
+_TEST_S = 15  # what a broken promise makes hang is a failure, too
 _RUNS_S = 180.0
 _SOME_FAILED = 1  # pytest's status; any other than 0 is no answer
 
@@ -56,10 +57,10 @@ def survives(mutant: Mutant, variables: Mapping[str, str]) -> str | None:
 
 
 def run_tests(root: Path, tests: tuple[str, ...], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run tests of a checkout, on its own code, until one fails."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    """Run tests of a checkout, on its own code, until one fails. A broker that they start has to come up meanwhile."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"timeout={_TEST_S}"]
     return subprocess.run(
-        command,
+        [sys.executable, "-m", "pytest", *options, *tests],
         cwd=root,
         env={**_own_environment(), **variables, "PYTHONPATH": str(root)},
         capture_output=True,

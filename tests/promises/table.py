@@ -146,9 +146,7 @@ PROMISES = (
                 new="        overrunning = attempt.thread if attempt.overruns else None\n        pause_s = 0.0\n"
                 "        if isinstance(verdict, TryAgain):\n"
                 "            await asyncio.sleep(verdict.at - self.clock.now())\n",
-                tests=(
-                    "tests/unit/test_pipeline.py::test_retry_chain_counts_attempts_and_tells_the_caller_at_its_end",
-                ),
+                tests=("tests/unit/test_pipeline.py::test_a_backoff_waits_in_the_broker_and_holds_no_slot",),
             ),
             Mutant(
                 breaks="SQLite: a delayed message is ready at once",
@@ -284,7 +282,10 @@ PROMISES = (
                 file="taskq/broker/sqlite/held.py",
                 old='_SETTLE_ONE = "DELETE FROM message WHERE id = ? AND claim = ?"',
                 new='_SETTLE_ONE = "DELETE FROM message WHERE id = ? AND ? IS NOT NULL"',
-                tests=("tests/conformance/test_redelivery.py::test_a_lost_delivery_settles_to_nothing",),
+                tests=(
+                    "tests/unit/test_sqlite_processes.py"
+                    "::test_a_process_that_was_paused_past_its_lease_has_lost_its_delivery_and_goes_on",
+                ),
             ),
         ),
     ),

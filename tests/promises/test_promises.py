@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.promises.mutant import Mutant, survives
+from tests.promises.mutant import Mutant, run_tests, survives
 from tests.promises.table import PROMISES
 from tests.support import rabbit
 from tests.support.workers import ROOT
 
 MUTANTS = {f"{promise.title}: {mutant.breaks}": mutant for promise in PROMISES for mutant in promise.mutants}
+TESTS = sorted({each for mutant in MUTANTS.values() for each in mutant.tests})
+WITH_BROKER = [each for each in TESTS if not each.startswith("tests/unit/")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def given_broker() -> Iterator[dict[str, str]]:
     """What tells the tests in the copy to use the broker that runs already, in a virtual host of their own."""
     shared = rabbit.shared(rabbit.versions()[0])
@@ -28,6 +30,18 @@ def given_broker() -> Iterator[dict[str, str]]:
 def test_a_broken_promise_is_noticed(mutant: Mutant, given_broker: dict[str, str]) -> None:
     said = survives(mutant, given_broker)
     assert said is None, f"all of {mutant.tests} pass although {mutant.breaks}:\n{said}"
+
+
+@pytest.mark.parametrize("test", WITH_BROKER)
+def test_unbroken_it_passes(test: str, given_broker: dict[str, str]) -> None:
+    done = run_tests(ROOT, (test,), given_broker)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+@pytest.mark.timeout(240)
+def test_unbroken_those_without_a_broker_pass() -> None:
+    done = run_tests(ROOT, tuple(set(TESTS) - set(WITH_BROKER)), {})
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
