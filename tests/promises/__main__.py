@@ -1,6 +1,7 @@
 """`python -m tests.promises [TEXT …]`: carry out every mutant, or those whose line has a text in it.
 
-It exits with 1 when one does: then no test that is named beside it notices that a promise is broken.
+It exits with 1 when one survives: then no test that is named beside it notices that a promise is broken. With `--page`
+it writes the page of the promises instead.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import sys
 import time
 
 from tests.promises.mutant import survives
+from tests.promises.page import PAGE, page
 from tests.promises.table import PROMISES
 
 
 def main(wanted: list[str]) -> int:
     """Run them one after the other."""
+    if wanted == ["--page"]:
+        PAGE.write_text(page())
+        return 0
     survivors = 0
     for promise in PROMISES:
         for mutant in promise.mutants:

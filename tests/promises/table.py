@@ -1,4 +1,4 @@
-"""The promises, in words, with their mutants. `docs/reliability.md` shows them; a test holds the two together."""
+"""The promises, in words, with their mutants. A page of the docs shows them; a test holds the two together."""
 
 from __future__ import annotations
 

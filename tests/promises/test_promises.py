@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.promises.mutant import Mutant, run_tests, survives
+from tests.promises.page import PAGE, page
 from tests.promises.table import PROMISES
 from tests.support import rabbit
 from tests.support.workers import ROOT
@@ -53,6 +54,10 @@ def test_the_tests_that_notice_it_are_there(mutant: Mutant) -> None:
 
 def test_every_promise_that_can_be_broken_has_a_mutant() -> None:
     assert [promise.title for promise in PROMISES if not promise.mutants] == ["No order"]
+
+
+def test_the_page_shows_the_table() -> None:
+    assert PAGE.read_text() == page(), "run python -m tests.promises --page"
 
 
 def test_a_mutant_that_changes_nothing_survives() -> None:
