@@ -3,10 +3,11 @@
 Theory of operation. Who needs the connection asks for it when it needs it, and again when the one it had is gone;
 nobody is called back into. All hosts are tried in their order, at once; after a loss the host that was lost comes last,
 for one that fell silent takes seconds to be given up again. When none answers, the next round comes after a pause that
-doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
-knock together. A refusal (password, virtual host, permission) ends the first opening; later on it is tried again like
-anything else, for it may be a broker that is just being set up. So is an error that nobody foresaw: without its keeper
-the connection would never come back. The first opening is one for all who need it. Whoever waits for the connection
+doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not knock
+together. A refusal (password, virtual host, permission) ends the first opening, and so does TLS that fails on every
+host; later on both are tried again like anything else, for it may be a broker that is just being set up, or one whose
+certificate is just being renewed. So is an error that nobody foresaw: without its keeper the connection would never
+come back. The first opening is one for all who need it. Whoever waits for the connection
 when it is closed for good gets an error.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from taskq.broker.amqp.faults import is_final
 from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.location import Location
 from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable
@@ -80,7 +82,8 @@ class Lifeline:
     async def start(self) -> None:
         """Open it for the first time, and keep it from then on; harmless when it is kept already.
 
-        Raises :class:`AccessRefused` at once, :class:`BrokerUnreachable` when no host answered in time.
+        Raises :class:`AccessRefused` at once, :class:`BrokerUnreachable` when no host answered in time, and at once for
+        TLS that cannot be agreed upon.
         """
         await self._first.result()
 
@@ -172,6 +175,7 @@ class Lifeline:
     async def _open(self, *, refusal_ends: bool = False) -> Link:
         pause_s = _FIRST_PAUSE_S
         while True:
+            all_final = True
             for address in sorted(self._way.location.addresses, key=lambda each: each == self._last):
                 try:
                     return await self._try(address)
@@ -181,8 +185,12 @@ class Lifeline:
                         raise
                 except BrokerError as error:
                     self._error = error
+                    all_final = all_final and is_final(error)
                 except Exception as error:
                     self._error = BrokerUnreachable(f"{self._way.location.label} cannot be reached: {error!r}")
+                    all_final = False
+            if refusal_ends and all_final:
+                raise self.trouble()
             await asyncio.sleep(pause_s * self._way.rng.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

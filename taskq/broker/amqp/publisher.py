@@ -10,10 +10,12 @@ not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only 
 that is not there is named by the broker; when this program declared it, it is made again, and what was for it waits for
 that.
 
-A channel that refused a message is replaced: RabbitMQ looks the leader of a quorum queue up once for each channel, and
-after one that was dead then it refuses all for that queue, slowly, until its node is back. What is in flight is waited
-for, but not for long: such a channel may hold it up for minutes. Whatever is wrong with one message ends its own
-publish. A fault of ours is told, and ends channel or connection.
+A channel that refused a message is replaced, see :mod:`~taskq.broker.amqp.replacement`. Whatever is wrong with one
+message ends its own publish. A fault of ours is told, and ends channel or connection.
+
+What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
+alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it is the only one, as likely as not,
+and somebody waits for it.
 
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
@@ -41,6 +43,7 @@ from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.plane.properties import decode_message_id
 from taskq.broker.amqp.refusals import missing_exchange
+from taskq.broker.amqp.replacement import Replacement
 from taskq.broker.amqp.suspects import Suspects
 from taskq.broker.amqp.ways import Exchanges, Ways
 from taskq.broker.protocol import Outgoing
@@ -52,9 +55,6 @@ _WINDOW_BYTES = 16 << 20
 _PAUSE_S = 0.05
 _FAULT_PAUSE_S = 1.0
 _CLOSE_S = 5.0
-_DRAINED_S = 2.0
-_REPLACED_EVERY_S = 1.0
-_COPIED_EVERY_S = 10.0
 _NOT_FOUND = 404
 
 
@@ -80,7 +80,7 @@ class Publisher:
         self._link: Link | None = None
         self._channel: HotChannel | None = None
         self._ended = asyncio.Event()  # the channel is gone, or refused a message
-        self._replaceable_at = 0.0  # the loop's time
+        self._replacement = Replacement()
         self._open: ConfirmLedger[Publish] = ConfirmLedger()
         self._by_id: dict[str, Publish] = {}
         self._bytes = 0
@@ -109,7 +109,6 @@ class Publisher:
             publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
         except UsageError as error:
             return failed(confirmed, error)
-        self._deadlines.watch(deadline)
         if (publish.not_before is not None and not self._routes.ready(publish.queue)) or (
             publish.exchange and self._ways.waits_for(publish.exchange)
         ):
@@ -118,6 +117,7 @@ class Publisher:
             self._backlog.append(publish)
         else:
             self._send(publish)
+        self._deadlines.watch(deadline)
         return confirmed
 
     def pump(self) -> None:
@@ -166,22 +166,13 @@ class Publisher:
         self._link, self._channel = link, channel
         self.pump()
         await self._ended.wait()
-        await self._leave(link, channel)
+        await self._replacement.leave(link, channel, self._open)
 
     def _replace(self) -> None:
         """Send no more on this channel, so that another one is opened."""
-        if self._channel is not None and self._loop.time() >= self._replaceable_at:
+        if self._channel is not None and self._replacement.due:
             self._channel = None
             self._ended.set()
-
-    async def _leave(self, link: Link, channel: HotChannel) -> None:
-        """Let what is in flight be confirmed, for a while, and close the channel. Harmless when it is gone."""
-        if in_flight := [publish.confirmed for publish in self._open]:
-            await asyncio.wait(in_flight, timeout=_DRAINED_S)
-        self._replaceable_at = self._loop.time() + (_COPIED_EVERY_S if self._open else _REPLACED_EVERY_S)
-        await channel.close_within(_DRAINED_S)
-        if channel.gone is None:
-            link.plane.abort("the broker does not close a channel that refused a message")
 
     def _gone(self, gone: ChannelGone) -> None:
         """Take back what was sent and not confirmed."""
@@ -237,7 +228,8 @@ class Publisher:
         try:
             if publish.not_before is not None:
                 exchange, key = route(publish.queue, publish.not_before, self._clock.now())
-            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory)
+            idle = not self._open
+            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory, now=idle)
         except Exception as error:  # it is in no list now: whatever it is, its caller has to be told
             publish.fail(unsendable(publish, error))
             return
