@@ -28,7 +28,7 @@ from tests.support.ledger import (
     Wanted,
     check,
 )
-from tests.support.ledger.records import CLOCK_JUMP
+from tests.support.ledger.records import CLOCK_JUMP, NODE_LOST
 
 KILL_PID = 66
 
@@ -148,6 +148,14 @@ class Story:
         began = self.tick()
         self.give_up(job)
         self.records.append(Fault(what="broker away", at=began, until=self.tick()))
+
+    def unanswered_since_the_node_of_its_reply_queue_was_lost(self) -> None:
+        self.now += 60
+        job = self.send()
+        began = self.tick()
+        self.run(job)
+        self.records.append(Fault(what=f"{NODE_LOST}: SIGKILL", at=began, until=self.tick()))
+        self.give_up(job, after_s=60)
 
     def give_up(self, job: str, *, after_s: float = 0.01) -> None:
         self.records.append(Unanswered(job=job, at=self.tick(after_s), why="no result in time"))
@@ -285,6 +293,7 @@ CLEAN: list[Callable[[Story], None]] = [
     Story.refused,
     Story.answered_too_late,
     Story.unanswered_while_the_broker_was_away,
+    Story.unanswered_since_the_node_of_its_reply_queue_was_lost,
 ]
 VIOLATIONS: list[tuple[Kind, Callable[[Story], str]]] = [
     (Kind.LOST, Story.lost_before_it_ran),
@@ -488,5 +497,5 @@ def test_the_report_says_how_much_there_was_to_look_at() -> None:
     for life in CLEAN:
         life(story)
     text = str(check(History(tuple(story.records), ("1-1.ledger",)), FinalState(tuple(story.dead))))
-    assert "15 wanted, 12 confirmed, 16 executions, 13 ended, 3 dead; 3 faults, 1 torn ledgers" in text
+    assert "16 wanted, 13 confirmed, 17 executions, 14 ended, 3 dead; 4 faults, 1 torn ledgers" in text
     assert "lost 0" in text

@@ -15,6 +15,7 @@ from tests.chaos.fault import Fault, Struck
 from tests.chaos.faults.network import HEARTBEAT_S
 from tests.chaos.program import QUEUES
 from tests.chaos.world import World
+from tests.support.ledger.records import NODE_LOST
 from tests.support.rabbit.cluster import ClusterNode
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ _RECOVERS_S = 5.0
 async def kill_leader(world: World[ClusterSite], rng: Random) -> Struck:
     """SIGKILL the node that leads a work queue, and start it again."""
     leader = await asyncio.to_thread(world.site.leader_of, rng.choice(QUEUES))
-    return await _killed(world, rng, "leader SIGKILL", [leader])
+    return await _killed(world, rng, f"{NODE_LOST}: leader SIGKILL", [leader])
 
 
 async def kill_node(world: World[ClusterSite], rng: Random) -> Struck:
     """SIGKILL any node, and start it again."""
-    return await _killed(world, rng, "node SIGKILL", [rng.choice(world.site.cluster.nodes)])
+    return await _killed(world, rng, f"{NODE_LOST}: SIGKILL", [rng.choice(world.site.cluster.nodes)])
 
 
 async def kill_node_of_clients(world: World[ClusterSite], rng: Random) -> Struck:
@@ -43,13 +44,13 @@ async def kill_node_of_clients(world: World[ClusterSite], rng: Random) -> Struck
     nodes: tuple[ClusterNode, ...] = world.site.cluster.nodes
     numbers = await asyncio.gather(*(asyncio.to_thread(_connections, node) for node in nodes))
     most = max(zip(numbers, range(len(nodes)), strict=True))
-    return await _killed(world, rng, "clients' node SIGKILL", [nodes[most[1]]])
+    return await _killed(world, rng, f"{NODE_LOST}: clients' node SIGKILL", [nodes[most[1]]])
 
 
 async def kill_two(world: World[ClusterSite], rng: Random) -> Struck:
     """SIGKILL two nodes at once: the third alone takes nothing and gives nothing, until one more is there."""
     gone = rng.sample(world.site.cluster.nodes, 2)
-    with world.fault("two nodes SIGKILL"):
+    with world.fault(f"{NODE_LOST}: two SIGKILL"):
         await _kill(gone)
         await world.hold(rng.uniform(0.5, 2.0))
         healed_at = min(await asyncio.gather(*map(_started, gone)))
@@ -60,7 +61,7 @@ async def kill_two(world: World[ClusterSite], rng: Random) -> Struck:
 async def restart_node(world: World[ClusterSite], rng: Random) -> Struck:
     """Stop a node in order and start it again, as for an upgrade."""
     node = rng.choice(world.site.cluster.nodes)
-    with world.fault("node restart"):
+    with world.fault(f"{NODE_LOST}: restart"):
         await asyncio.to_thread(node.stop)
         stopped_at = time.time()
         await asyncio.to_thread(world.site.cluster.bring_back)
@@ -84,7 +85,7 @@ async def pause_node_for_long(world: World[ClusterSite], rng: Random) -> Struck:
     RabbitMQ's guide to partitions says.
     """
     node = rng.choice(world.site.cluster.nodes)
-    with world.fault("node SIGSTOP for long"):
+    with world.fault(f"{NODE_LOST}: SIGSTOP for long"):
         node.pause()
         paused_at = time.time()
         others = [each for each in world.site.cluster.nodes if each is not node]

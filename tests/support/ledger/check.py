@@ -13,7 +13,7 @@ A job may run as often as its attempts, its snoozes, and what cut it short say; 
 may have made another chain of attempts.
 
 A caller whose process lives gets the result of a job that returned, whatever happened to its connection; unless the
-broker was away, or the way to it, when the caller's time was over.
+broker was away, or the way to it, when the caller's time was over, or a node of a cluster was when the reply was sent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from math import inf
 from tests.support.ledger.history import History
 from tests.support.ledger.records import (
     CLOCK_JUMP,
+    NODE_LOST,
     Answered,
     Confirmed,
     Dead,
@@ -167,7 +168,8 @@ class _Facts:
         for record in self.disappointed:
             ready = min((end.at for end in self.ends.get(record.job, []) if end.by is not None), default=inf)
             waited_s = record.at - ready
-            if waited_s > _REPLIED_S and not any(self._away(fault, record) for fault in self.faults):
+            excused = any(self._away(fault, record) or self._homeless(fault, record, ready) for fault in self.faults)
+            if waited_s > _REPLIED_S and not excused:
                 text = f"its caller gave up {waited_s:.1f} s after it returned: {record.why}"
                 yield Finding(Kind.UNANSWERED, record.job, text)
 
@@ -229,6 +231,12 @@ class _Facts:
         wanted = self.wanted.get(record.job)
         its_own = fault.pid is None or (wanted is not None and fault.pid == wanted.pid)
         return its_own and fault.at <= record.at <= fault.until + _REPLIED_S
+
+    def _homeless(self, fault: Fault, record: Unanswered, ready: float) -> bool:
+        """Whether the node of the reply queue may have been away between a call and its reply."""
+        wanted = self.wanted.get(record.job)
+        called = ready if wanted is None else wanted.at
+        return fault.what.startswith(NODE_LOST) and called <= fault.until and fault.at <= ready + _REPLIED_S
 
 
 def _executions(history: History) -> dict[str, list[_Execution]]:

@@ -115,6 +115,8 @@ class Fault:
 
 CLOCK_JUMP = "clock jump"
 """The fault after which a job may run early: the clock of the process that sent it was wrong while it was sent."""
+NODE_LOST = "node lost"
+"""How faults begin that take a node of a cluster away, with its reply queues: what is sent to those is dropped."""
 
 Record = Wanted | Confirmed | Refused | Started | Ended | Expired | Answered | Unanswered | Fault
 _KINDS = {
