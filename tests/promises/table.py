@@ -295,10 +295,10 @@ PROMISES = (
         mutants=(
             Mutant(
                 breaks="the reply queue is not read again",
-                file="taskq/broker/amqp/inbox.py",
-                old="            self._broker.emit(ConsumerInterrupted(queue=self._name, reason=reason))\n"
+                file="taskq/broker/amqp/replyqueue.py",
+                old="            self._broker.emit(ConsumerInterrupted(queue=self.name, reason=reason))\n"
                 "        self._broken.set()\n",
-                new="            self._broker.emit(ConsumerInterrupted(queue=self._name, reason=reason))\n",
+                new="            self._broker.emit(ConsumerInterrupted(queue=self.name, reason=reason))\n",
                 tests=(
                     "tests/unit/broker/amqp/test_inbox.py::test_it_comes_back_on_the_next_connection_under_its_name",
                 ),
