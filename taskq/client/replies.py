@@ -1,9 +1,9 @@
 """The replies of one process: one inbox, opened when it is first needed, and the waits for results, by job id.
 
-Theory of operation. A wait is registered before its job is published, since the reply may overtake the confirmation.
-It is removed by whatever comes first: the reply, the end of its time, the cancellation of its ``call``, a publish
-that failed, or the end of the app. So the table is bounded by what is being waited for, whatever the broker does. A
-reply that finds no wait is late, repeated or foreign: it is dropped and counted.
+Theory of operation. A wait is registered in the turn of the loop in which its job is published, since the reply may
+overtake the confirmation. It is removed by whatever comes first: the reply, the end of its time, the cancellation of
+its ``call``, a publish that failed, or the end of the app. So the table is bounded by what is being waited for,
+whatever the broker does. A reply that finds no wait is late, repeated or foreign: it is dropped and counted.
 
 The inbox is opened for all who need it meanwhile, and each waits for that no longer than for its result.
 """
@@ -205,17 +205,18 @@ class ReplyInbox:
                 "reachable?"
             ) from None
 
-    def expect(
-        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
-    ) -> PendingResult[object]:
-        """Register a wait that began at ``since`` (the loop's time), or begins now.
-
-        Raises :class:`UsageError` when this process waits for that job already, or for nothing any more.
-        """
+    def check(self, job_id: str) -> None:
+        """Raise :class:`UsageError` when this process waits for that job already, or for nothing any more."""
         if self._closed:
             raise _closed()
         if job_id in self._pending:
             raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
+
+    def expect(
+        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
+    ) -> PendingResult[object]:
+        """Register a wait that began at ``since`` (the loop's time), or begins now. Raises as :meth:`check` does."""
+        self.check(job_id)
         late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
         # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
         left_s = timeout_s if late_s < _LATENESS_S else timeout_s - late_s

@@ -167,9 +167,9 @@ class Stage:
         """Return the dead letters of a queue."""
         return await self.app.dead_letters.list(queue, limit=MANY)
 
-    async def report(self) -> Report:
-        """Compare the ledger with the broker as it is now."""
-        return check(self.history, await self._final_state())
+    async def report(self, *, settle_within_s: float = 2.0) -> Report:
+        """Compare the ledger with the broker as it is now; ``settle_within_s`` as in :func:`check`."""
+        return check(self.history, await self._final_state(), settle_within_s=settle_within_s)
 
     async def _holds_anything(self) -> bool:
         if any(q.ready or q.unsettled or q.delayed for q in await self._work_queues()):

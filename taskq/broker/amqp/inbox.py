@@ -117,8 +117,10 @@ class AmqpInbox:
 
     def _receive(self, channel: HotChannel, event: Event) -> None:
         if isinstance(event, Delivered):
-            channel.ack(event.tag)
-            if not self._closed:
-                self._take(received(event).message)
+            try:
+                if not self._closed:
+                    self._take(received(event).message)
+            finally:
+                channel.ack(event.tag)  # last, so that who waits for the reply goes on before this is written
         elif isinstance(event, Cancelled) and channel is self._channel:
             self._interrupted("the broker ended it; was the queue deleted?")

@@ -12,6 +12,10 @@ that.
 
 Whatever is wrong with one message ends its own publish. A fault of ours is told, and ends channel or connection.
 
+What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
+alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it is the only one, as likely as not,
+and somebody waits for it.
+
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
 """
@@ -102,7 +106,6 @@ class Publisher:
             publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
         except UsageError as error:
             return failed(confirmed, error)
-        self._deadlines.watch(deadline)
         if (publish.not_before is not None and not self._routes.ready(publish.queue)) or (
             publish.exchange and self._ways.waits_for(publish.exchange)
         ):
@@ -111,6 +114,7 @@ class Publisher:
             self._backlog.append(publish)
         else:
             self._send(publish)
+        self._deadlines.watch(deadline)
         return confirmed
 
     def pump(self) -> None:
@@ -214,7 +218,8 @@ class Publisher:
         try:
             if publish.not_before is not None:
                 exchange, key = route(publish.queue, publish.not_before, self._clock.now())
-            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory)
+            idle = not self._open
+            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory, now=idle)
         except Exception as error:  # it is in no list now: whatever it is, its caller has to be told
             publish.fail(unsendable(publish, error))
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -68,9 +69,24 @@ def _opened(location: Location, timeout_s: float, factory: type[sqlite3.Connecti
     if location.path is None:
         return _prepared(_connect(":memory:", timeout_s, factory), location, timeout_s)
     uri = location.path.as_uri()
-    if location.path.exists() and location.path.stat().st_size:
+    if not location.path.exists():
+        _make_private(location.path)
+    elif location.path.stat().st_size:
         _check_before_writing(uri, location.label, factory)
     return _prepared(_connect(f"{uri}?mode=rwc", timeout_s, factory), location, timeout_s)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file so that only its owner may read it: jobs hold what they hold. SQLite makes the others alike.
+
+    Without opening it: closing a file drops the locks that this process has on it, also those of another thread.
+    """
+    try:
+        os.mknod(path, 0o600 | stat.S_IFREG)
+    except FileExistsError:
+        pass  # another process was faster
+    except PermissionError:  # macOS lets nobody but root do that
+        path.touch(0o600)
 
 
 def _check_before_writing(uri: str, label: str, factory: type[sqlite3.Connection]) -> None:

@@ -26,6 +26,7 @@ from tests.support.ledger.records import (
     Fault,
     FinalState,
     Outcome,
+    Refused,
     Started,
     Wanted,
 )
@@ -60,6 +61,7 @@ def check(history: History, final: FinalState, *, settle_within_s: float = 2.0) 
         facts.lost(),
         facts.duplicated(),
         facts.never_enqueued(),
+        facts.ran_though_refused(),
         facts.early(),
         facts.wrong_callers(),
         facts.above_policy(),
@@ -84,6 +86,7 @@ class _Facts:
         self.final = final
         self.faults = history.of(Fault)
         self.answers = history.of(Answered)
+        self.refusals = history.of(Refused)
         self.wanted = {record.job: record for record in history.of(Wanted)}
         self.confirmed = {record.job for record in history.of(Confirmed)}
         self.executions = _executions(history)
@@ -113,6 +116,11 @@ class _Facts:
         for dead in self.final.dead:
             if dead.job not in sent and dead.job not in self.executions:
                 yield Finding(Kind.NEVER_ENQUEUED, dead.job, f"a dead letter ({dead.reason}) that nobody sent")
+
+    def ran_though_refused(self) -> Iterator[Finding]:
+        for refusal in self.refusals:
+            if refusal.job in self.executions or refusal.job in self.ends:
+                yield Finding(Kind.REFUSED, refusal.job, f"ran, and its producer was told: {refusal.why}")
 
     def early(self) -> Iterator[Finding]:
         for job, wanted in sorted(self.wanted.items()):

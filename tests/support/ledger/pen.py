@@ -18,7 +18,9 @@ from tests.support.ledger.records import (
     Fault,
     Outcome,
     Record,
+    Refused,
     Started,
+    Unanswered,
     Wanted,
     to_line,
 )
@@ -54,9 +56,17 @@ class Pen:
         """Say that the broker confirmed ``job``."""
         self.write(Confirmed(job=job, at=time.time()))
 
+    def refused(self, job: str, *, why: str) -> None:
+        """Say that the broker did not take ``job``."""
+        self.write(Refused(job=job, at=time.time(), why=why))
+
     def answered(self, job: str, *, of: str) -> None:
         """Say that the caller of ``job`` got the result of ``of``."""
         self.write(Answered(job=job, at=time.time(), of=of))
+
+    def unanswered(self, job: str, *, why: str) -> None:
+        """Say that the caller of ``job`` got an error instead of a result."""
+        self.write(Unanswered(job=job, at=time.time(), why=why))
 
     # Workers.
 

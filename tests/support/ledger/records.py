@@ -38,6 +38,15 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The broker did not take a job, and will not run it: ``why`` is the error, which is no "may have been"."""
+
+    job: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """A worker began an execution; ``attempt`` and ``execution`` as the task's context says."""
 
@@ -81,6 +90,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A caller got an error instead of a result."""
+
+    job: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """The test broke something, between ``at`` and ``until``. ``pid`` is ``None`` when it hit more than a process."""
 
@@ -90,8 +108,10 @@ class Fault:
     pid: int | None = None
 
 
-Record = Wanted | Confirmed | Started | Ended | Expired | Answered | Fault
-_KINDS = {kind.__name__: kind for kind in (Wanted, Confirmed, Started, Ended, Expired, Answered, Fault)}
+Record = Wanted | Confirmed | Refused | Started | Ended | Expired | Answered | Unanswered | Fault
+_KINDS = {
+    kind.__name__: kind for kind in (Wanted, Confirmed, Refused, Started, Ended, Expired, Answered, Unanswered, Fault)
+}
 
 
 def to_line(record: Record) -> bytes:

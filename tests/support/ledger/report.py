@@ -17,6 +17,7 @@ class Kind(StrEnum):
     LOST = "lost"
     DUPLICATED = "duplicated"
     NEVER_ENQUEUED = "never enqueued"
+    REFUSED = "ran though refused"
     EARLY = "ran early"
     WRONG_CALLER = "wrong caller"
     ABOVE_POLICY = "attempts above policy"

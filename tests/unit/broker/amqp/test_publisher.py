@@ -171,6 +171,24 @@ async def test_confirms_find_their_publishes_alone_and_together() -> None:
         await sends[3]
 
 
+async def test_a_publish_leaves_at_once_while_nothing_is_in_flight_and_else_with_its_turn() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        writes, before = peer.transport.writes, len(peer.transport.writes)
+        kit.send(b"1", b"2", b"3")
+        assert [body for _, body in peer.published] == [b"1"]
+        await turn()
+        assert [body for _, body in peer.published] == [b"1", b"2", b"3"]
+        assert len(writes) == before + 2
+        peer.say(Confirm(2, multiple=True))
+        kit.send(b"4")
+        assert len(peer.published) == 3, "the third is in flight"
+        await turn()
+        peer.say(Confirm(4, multiple=True))
+        kit.send(b"5")
+        assert len(peer.published) == 5
+
+
 async def test_a_return_fails_its_own_publish_at_its_confirm() -> None:
     async with publishing() as kit:
         peer = await kit.connected()

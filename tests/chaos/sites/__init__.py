@@ -1,0 +1,1 @@
+"""The brokers that are broken, each with the ways to it."""
