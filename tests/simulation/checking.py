@@ -116,7 +116,7 @@ def _in_world_time(book: Book, wanted: Wanted) -> Wanted:
     eta = book.custody.etas.get(wanted.job)
     if eta is None:
         return wanted
-    return Wanted(job=wanted.job, at=wanted.at, attempts=wanted.attempts, not_before=book.world.reached(eta) - 2e-6)
+    return Wanted(job=wanted.job, at=wanted.at, attempts=wanted.attempts, not_before=book.world.reached(eta - 2e-6))
 
 
 def _unseen_expiries(book: Book, dead: Iterable[Dead]) -> list[Expired]:

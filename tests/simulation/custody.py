@@ -20,7 +20,7 @@ from tests.simulation.world import World
 
 OWN = "taskq."
 """How the names of taskq's own queues begin."""
-_EXACT_S = 2e-6
+_EXACT_S = 2e-6  # to which the wall clock can be read
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Custody:
         if life.done is not None and redeliveries > life.done:
             self._complain(f"{message.correlation_id}: delivered to {pid} though it was settled")
         due = self._due.get(message.message_id or "")
-        if due is not None and self._world.reached(due) > now + _EXACT_S:
+        if due is not None and self._world.reached(due - _EXACT_S) > now:
             self._complain(f"{message.correlation_id}: delivered to {pid} before its time")
         if life.takers:
             self._world.faults.taken_over(life.takers[max(life.takers)])
