@@ -116,8 +116,9 @@ class Worker:
     async def run(self) -> WorkerReport:
         """Work until :meth:`stop`, the end of a burst, or the job limit, then shut down in order.
 
-        Cancelling it shuts down without grace. Raises what the lifespan raises, and a :class:`BrokerError` when the
-        consumers cannot be opened.
+        Cancelling it shuts down without grace; it can be cancelled again to end that too, and what still runs then
+        counts as killed. Raises what the lifespan raises, and a :class:`BrokerError` when the consumers cannot be
+        opened.
         """
         pipeline = self._pipeline
         self._own_task = asyncio.current_task()
@@ -140,7 +141,7 @@ class Worker:
                 self._cut.set()
                 raise
             finally:
-                await self._shut_down(consumers.values())
+                await self._shut_down_whole(consumers.values())
         report = self._report()
         tally = pipeline.tally
         pipeline.emitter.emit(WorkerStopped(executed=tally.executed, dead=tally.dead, threads=report.left_behind))
@@ -204,6 +205,16 @@ class Worker:
             else:
                 await _first(self._stopping.wait(), asyncio.sleep(_BURST_POLL_S))
 
+    async def _shut_down_whole(self, consumers: Iterable[Consumer]) -> None:
+        """Shut down. Cancelling it ends the grace, as a second signal does; cancelling it again leaves it undone."""
+        shutdown = asyncio.create_task(self._shut_down(consumers), name="taskq: shutdown")
+        try:
+            await asyncio.shield(shutdown)
+        except asyncio.CancelledError:
+            self._cut.set()
+            await shutdown
+            raise
+
     async def _shut_down(self, consumers: Iterable[Consumer]) -> None:
         grace_s = 0.0 if self._cut.is_set() else self._options.grace_s
         self._pipeline.emitter.emit(WorkerStopping(reason=self._reason, running=len(self._running), grace_s=grace_s))
@@ -217,8 +228,12 @@ class Worker:
         await asyncio.gather(*(consumer.close() for consumer in consumers))  # each may wait for a broker that is stuck
 
     async def _hand_back_stuck(self) -> None:
-        """Hand back the jobs of coroutines that swallow their cancellation; closing would count it as a death."""
-        stuck = [self._pipeline.hand_back(delivery, attempt) for attempt, delivery in self._running.values()]
+        """Hand back the jobs of coroutines that swallow their cancellation; closing would count it as a death.
+
+        One whose code has ended is being settled: the broker is slow, and takes note of it when it can.
+        """
+        running = self._running.values()
+        stuck = [self._pipeline.hand_back(delivery, attempt) for attempt, delivery in running if attempt.runs]
         with suppress(TimeoutError):
             async with asyncio.timeout(_CUT_S):
                 await asyncio.gather(*stuck)

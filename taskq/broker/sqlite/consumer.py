@@ -78,14 +78,23 @@ class SqliteConsumer:
 
     async def close(self) -> None:
         """Stop, and give back what is not settled. On a file that stays locked, that goes on behind our back."""
-        loop = asyncio.get_running_loop()
-        if self._closing is None:
-            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+        closing = self._begin_to_close()
         try:
             async with asyncio.timeout_at(self._close_until):
-                await asyncio.shield(self._closing)
+                await asyncio.shield(closing)
         except TimeoutError:
             pass
+
+    def abandon(self) -> None:
+        """Close it without waiting, since nobody has it. It claims nothing any more, whatever its subscription is."""
+        self._stopped = True
+        self._begin_to_close().add_done_callback(_forget)
+
+    def _begin_to_close(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+        return self._closing
 
     def _missed(self, missing_s: float) -> None:
         temporary, emit = self.subscription.temporary, self._session.emit
@@ -214,6 +223,12 @@ class SqliteConsumer:
 
 def _nothing() -> None:
     pass
+
+
+def _forget(closing: asyncio.Task[None]) -> None:
+    """Look at an error that nobody else looks at: who opened it has been told already."""
+    if not closing.cancelled():
+        closing.exception()
 
 
 async def _lost() -> Settlement:
