@@ -157,6 +157,24 @@ class ThreadOverran(ExecutionEvent):
 
 
 @_event
+class JobIsolated(JobEvent):
+    """The job was in flight at ``deaths`` deaths of workers: it runs alone, when ``running`` others have ended.
+
+    Until it has ended, this worker takes no other job.
+    """
+
+    deaths: int
+    running: int
+
+
+@_event
+class IsolationEnded(JobEvent):
+    """The worker takes other jobs again though the job was to run alone, and has not ended: for that ``reason``."""
+
+    reason: str
+
+
+@_event
 class OwnQueueAwaited(JobEvent):
     """A task waits for a job of its own queue while it holds the queue's only slot in this worker."""
 

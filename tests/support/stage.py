@@ -117,6 +117,10 @@ class Stage:
         """Return the jobs that have returned so far."""
         return {end.job for end in self.history.of(Ended) if end.outcome is Outcome.RETURNED}
 
+    def ends(self, pid: int) -> list[Ended]:
+        """Return the ends of executions in one worker process."""
+        return list(read_history(self.folder / "ledger", pid=pid).of(Ended))
+
     def running(self, pid: int) -> set[str]:
         """Return the jobs that one worker process runs now."""
         own = read_history(self.folder / "ledger", pid=pid)

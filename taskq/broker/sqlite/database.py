@@ -29,9 +29,12 @@ _PAUSE_S = 0.01
 _STATEMENTS = 256  # prepared statements that a connection keeps
 
 
-def open_database(location: Location, timeout_s: float) -> sqlite3.Connection:
+def open_database(
+    location: Location, timeout_s: float, *, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """Open the database at ``location``, making it when there is none, and wait up to ``timeout_s`` for its lock.
 
+    The connection is one of ``factory``.
     Raises :class:`BrokerUnreachable` or :class:`AccessRefused`, which say what to do.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
@@ -39,7 +42,7 @@ def open_database(location: Location, timeout_s: float) -> sqlite3.Connection:
     try:
         if location.path is not None:
             _check_place(location.path, location.label)
-        return _opened(location, timeout_s)
+        return _opened(location, timeout_s, factory)
     except PermissionError as error:
         raise AccessRefused(f"{location.label}: a folder on the way may not be entered; {PERMISSIONS}") from error
     except OSError as error:  # a name too long, a loop of links
@@ -62,15 +65,15 @@ def _check_place(path: Path, label: str) -> None:
         raise AccessRefused(f"{label}: the file may not be written; {PERMISSIONS}")
 
 
-def _opened(location: Location, timeout_s: float) -> sqlite3.Connection:
+def _opened(location: Location, timeout_s: float, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
     if location.path is None:
-        return _prepared(_connect(":memory:", timeout_s), location, timeout_s)
+        return _prepared(_connect(":memory:", timeout_s, factory), location, timeout_s)
     uri = location.path.as_uri()
     if not location.path.exists():
         _make_private(location.path)
     elif location.path.stat().st_size:
-        _check_before_writing(uri, location.label)
-    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location, timeout_s)
+        _check_before_writing(uri, location.label, factory)
+    return _prepared(_connect(f"{uri}?mode=rwc", timeout_s, factory), location, timeout_s)
 
 
 def _make_private(path: Path) -> None:
@@ -86,9 +89,9 @@ def _make_private(path: Path) -> None:
         path.touch(0o600)
 
 
-def _check_before_writing(uri: str, label: str) -> None:
+def _check_before_writing(uri: str, label: str, factory: type[sqlite3.Connection]) -> None:
     """Look at the file through a connection that cannot write, since closing one that can may already change it."""
-    db = _connect(f"{uri}?mode=ro", 1.0)
+    db = _connect(f"{uri}?mode=ro", 1.0, factory)
     try:
         _version_now(db, label)
     except sqlite3.OperationalError:
@@ -97,9 +100,10 @@ def _check_before_writing(uri: str, label: str) -> None:
         db.close()
 
 
-def _connect(name: str, timeout_s: float) -> sqlite3.Connection:
+def _connect(name: str, timeout_s: float, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
     return sqlite3.connect(
         name,
+        factory=factory,
         uri=True,
         timeout=timeout_s,
         isolation_level=None,

@@ -123,7 +123,8 @@ class _Facts:
             for first, again in pairwise(ends):
                 later = "" if again.at == inf else f" {again.at - first.at:.3f} s later"
                 text = f"{first.how}, and {again.how}{later}"
-                yield Finding(Kind.DUPLICATED, job, text, self._excuses(job, again))
+                repetition = max(first, again, key=lambda end: end.began)  # it may have ended before the other
+                yield Finding(Kind.DUPLICATED, job, text, self._excuses(job, repetition))
 
     def never_enqueued(self) -> Iterator[Finding]:
         sent = {*self.confirmed, *self.wanted}
