@@ -134,7 +134,7 @@ class World(Generic[S_co]):
         return float(seconds)
 
     async def until_all_ways_are_open(self, since: float) -> None:
-        """Wait until each worker ran a job of every queue, and each producer got a confirm and a result, after ``since``.
+        """Wait until each worker ran a job of every queue and each producer got a confirm and a result after ``since``.
 
         So no consumer and no reply queue is left behind that others stand in for.
         """
