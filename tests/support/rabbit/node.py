@@ -68,7 +68,7 @@ class RabbitNode(NodeProcess):
         until = time.monotonic() + _WAIT_S
         while True:
             done = self.run("erl_call", "-r", "-name", self.name, "-e", said=said)
-            # Once in some thousand times, and several times in a row on a busy machine, it does not get through, or says
+            # Once in some thousand times, and several times in a row on a busy machine, it does not get through or says
             # nothing at all. What is asked here may be asked twice.
             unanswered = "failed to connect" in done.stderr or not (done.returncode or done.stdout or done.stderr)
             if not unanswered or time.monotonic() > until:
