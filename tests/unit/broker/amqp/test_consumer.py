@@ -293,6 +293,7 @@ async def test_where_a_message_was_published_is_told_and_kept_by_copies() -> Non
         peer.deliver(5, b"event", redelivered=True, exchange="logs", key="a.b")
         assert broker.published[0].message.headers == {**published, REDELIVERIES: 1, JOB_ID: derived_job_id("m5")}
         assert (broker.published[0].exchange, broker.published[0].queue) == ("", "work")
+        broker.confirms[0].set_result(None)  # the end waits for it
 
 
 async def test_a_queue_of_its_own_is_prepared_each_time_on_the_connection_that_it_is_consumed_on() -> None:
@@ -394,7 +395,11 @@ async def test_acks_are_withheld_from_a_cancel_until_nothing_is_on_its_way_and_l
         assert [ack.delivery_tag for ack in peer.of(Ack)] == [1]
 
 
-async def test_a_stop_does_not_wait_for_a_broker_that_does_not_say_what_is_on_its_way() -> None:
+async def test_a_stop_does_not_wait_for_a_broker_that_does_not_say_what_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskq.broker.amqp.feed._QUIET_S", 0.05)
+    monkeypatch.setattr("taskq.broker.amqp.feed._CLOSE_S", 0.05)
     async with consuming(3) as (_, peer, consumer, _):
         peer.silent.add(commands.Queue.Declare)
         await consumer.stop()
