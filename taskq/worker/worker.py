@@ -17,7 +17,8 @@ from os import getpid
 from typing import Any
 
 from taskq.broker.protocol import Consumer, Delivery
-from taskq.lifecycle import WorkerStarted, WorkerStopped, WorkerStopping
+from taskq.errors import BrokerUnreachable
+from taskq.lifecycle import BrokerGone, WorkerStarted, WorkerStopped, WorkerStopping
 from taskq.worker.burst import is_drained
 from taskq.worker.execute import Attempt
 from taskq.worker.pipeline import Pipeline
@@ -111,7 +112,7 @@ class Worker:
         """Work until :meth:`stop`, the end of a burst, or the job limit, then shut down in order.
 
         Cancelling it shuts down without grace. Raises what the lifespan raises, and a :class:`BrokerError` when the
-        consumers cannot be opened.
+        consumers cannot be opened, or the broker is gone for good (a file that was deleted, moved or replaced).
         """
         pipeline = self._pipeline
         self._own_task = asyncio.current_task()
@@ -120,6 +121,7 @@ class Worker:
             stack.callback(pipeline.processes.close)
             stack.callback(pipeline.limits.close)
             stack.enter_context(Watchdog(pipeline.emitter))
+            stack.enter_context(pipeline.emitter.listening(BrokerGone, self._broker_gone))
             consumers: list[Consumer] = []
             try:
                 for queue, prefetch in sorted(pipeline.slots.items()):
@@ -177,6 +179,10 @@ class Worker:
             self.stop(f"an execution failed inside the worker: {error!r}")
         if self._pipeline.tally.full and not self._running and not self._stopping.is_set():
             self.stop(f"{self._options.max_jobs} jobs executed")
+
+    def _broker_gone(self, event: BrokerGone) -> None:
+        self._failed = BrokerUnreachable(event.reason)
+        self.stop("the broker is gone")
 
     async def _until_stopped(self) -> None:
         if not self._options.burst:

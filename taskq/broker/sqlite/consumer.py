@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.broker.sqlite.delivery import SqliteDelivery
@@ -21,6 +22,7 @@ from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
+from taskq.errors import BrokerError
 from taskq.lifecycle import SubscriptionGap
 from taskq.tasks.exchanges import TemporaryQueue
 
@@ -48,6 +50,11 @@ class SqliteConsumer:
         name = queue if isinstance(queue, str) else queue.name
         loop = asyncio.get_running_loop()
         self.subscription = Subscription(name, prefetch, loop, self.poke, temporary, self._missed)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes no further delivery."""
+        return self._stopped
 
     def poke(self) -> None:
         """Look at the queue, if there is a free slot."""
@@ -85,7 +92,8 @@ class SqliteConsumer:
             await asyncio.wait([claim.future for claim in self._under_way])
         self._session.consumers.discard(self)
         if not self._session.submitter.closed:
-            await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
+            with suppress(BrokerError):  # a broken file: the others find that we are gone
+                await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
     # For deliveries.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from taskq.broker.sqlite.faults import PERMISSIONS, Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
+from taskq.broker.sqlite.soundness import check_sound
 from taskq.errors import AccessRefused, BrokerUnreachable
 
 APPLICATION_ID = 0x7461736B  # "task"
@@ -66,15 +67,16 @@ def _opened(location: Location, timeout_s: float) -> sqlite3.Connection:
         return _prepared(_connect(":memory:", timeout_s), location, timeout_s)
     uri = location.path.as_uri()
     if location.path.exists() and location.path.stat().st_size:
-        _check_before_writing(uri, location.label)
+        _check_before_writing(location.path, location.label)
     return _prepared(_connect(f"{uri}?mode=rwc", timeout_s), location, timeout_s)
 
 
-def _check_before_writing(uri: str, label: str) -> None:
+def _check_before_writing(path: Path, label: str) -> None:
     """Look at the file through a connection that cannot write, since closing one that can may already change it."""
-    db = _connect(f"{uri}?mode=ro", 1.0)
+    db = _connect(f"{path.as_uri()}?mode=ro", 1.0)
     try:
-        _version_now(db, label)
+        if _version_now(db, label):
+            check_sound(db, path, label)
     except sqlite3.OperationalError:
         pass  # a read-only connection cannot finish what a crash left behind; the check is made again later
     finally:

@@ -11,6 +11,9 @@ the disk is full the patient operations (settles, claims) wait and the others fa
 that is none of these comes from one operation: then each is run again in a transaction of its own, so that it fails
 alone.
 
+A file that is not at its path any more (:mod:`~taskq.broker.sqlite.identity`) is the end: all that waits fails, and
+what comes later.
+
 All results and pokes of a batch reach each loop in one call. The thread also keeps the membership (leases, sweeps,
 polls) at its own pace, whether the loops are blocked or not.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import closing
@@ -27,14 +31,17 @@ from typing import Any
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.faults import Fault, error_of, fault_of
+from taskq.broker.sqlite.identity import Identity
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.loopcalls import tell_loops
 from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.settling import Settle
-from taskq.errors import BrokerError, TaskqError
+from taskq.broker.sqlite.trouble import Trouble
+from taskq.errors import TaskqError
 
 _PAUSE_S = 0.25  # between two tries on a disk that is full
+_LOOK_S = 0.5  # between two regular looks at the file
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.0005, 0.02  # between two tries for the lock
 
 AnyOperation = Operation[Any]
@@ -47,7 +54,9 @@ class Engine:
         self.location = location
         self.opened: Future[None] = Future()
         self.ended: Future[None] = Future()
-        self.obstacle: BrokerError | None = None
+        self.trouble = Trouble(location.label)
+        self._identity = Identity(location.path) if location.path is not None else None
+        self._next_look = 0.0
         self._timeout_s = timeout_s
         self._membership = membership
         self._lock = threading.Condition()
@@ -85,6 +94,8 @@ class Engine:
     def _live(self) -> None:
         try:
             with closing(open_database(self.location, self._timeout_s)) as db:
+                if self._identity is not None:
+                    self._identity.settle()
                 self.opened.set_result(None)
                 while self._await_work(db):
                     self._work(db)
@@ -104,15 +115,32 @@ class Engine:
                 if self._closing:
                     return False
                 waiting = bool(self._waiting)
+            idle = not waiting and not self._needed
+            if self._is_gone(idle=idle):
+                self._needed = False
+                if waiting:
+                    return True
+                continue
             try:
-                idle = not waiting and not self._needed
                 self._needed = self._membership.keep(db, idle=idle) or self._needed
             except sqlite3.Error:
                 pass  # a look at other processes that failed is repeated at the next turn
             if waiting or self._needed:
                 return True
 
+    def _is_gone(self, *, idle: bool) -> bool:
+        """Say whether the file is lost; it is looked at now and then."""
+        trouble, identity = self.trouble, self._identity
+        if trouble.gone is None and identity is not None and (idle or time.monotonic() >= self._next_look):
+            self._next_look = time.monotonic() + _LOOK_S
+            if change := identity.change() or identity.change_beside():
+                trouble.end(change)
+        return trouble.gone is not None
+
     def _work(self, db: sqlite3.Connection) -> None:
+        if self.trouble.gone is not None:
+            self._fail(self._taken(), self.trouble.gone)
+            return
         if self._must_write():
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -210,7 +238,10 @@ class Engine:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        self.obstacle = None
+        if self._identity is not None and (change := self._identity.change()):
+            self._fail(taken, self.trouble.end(change))
+            return
+        self.trouble.passed()
         for operation in taken:
             if operation.error is None:
                 operation.committed(operation.result)
@@ -222,20 +253,22 @@ class Engine:
         fault = fault_of(error) if isinstance(error, sqlite3.Error) else None
         passing = fault in (Fault.LOCKED, Fault.FULL)
         if fault is not None and isinstance(error, sqlite3.Error):
-            error = self.obstacle = error_of(fault, self.location.label, error)
-        waits: list[AnyOperation] = []
-        failed: list[AnyOperation] = []
-        for each in taken:
-            if fault is Fault.LOCKED or (passing and each.patient):
-                waits.append(each)
-            else:
-                each.error = error
-                failed.append(each)
+            cause, error = error, error_of(fault, self.location.label, error)
+            self.trouble.met(fault, error, cause)
+
+        def waits(operation: AnyOperation) -> bool:
+            return fault is Fault.LOCKED or (passing and operation.patient)
+
+        self._fail([operation for operation in taken if not waits(operation)], error)
+        return [operation for operation in taken if waits(operation)]
+
+    def _fail(self, failed: list[AnyOperation], error: Exception) -> None:
+        for each in failed:
+            each.error = error
         tell_loops(failed)
-        return waits
 
     def _wait_for_lock(self, error: sqlite3.Error) -> None:
-        self.obstacle = error_of(Fault.LOCKED, self.location.label, error)
+        self.trouble.met(Fault.LOCKED, error_of(Fault.LOCKED, self.location.label, error), error)
         with self._lock:
             self._lock.wait_for(lambda: self._closing, self._lock_wait_s)
         self._lock_wait_s = min(self._lock_wait_s * 1.5, _LONGEST_WAIT_S)

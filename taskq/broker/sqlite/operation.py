@@ -31,6 +31,9 @@ class Operation(Generic[R]):
     looks: ClassVar[bool] = False
     """Whether it only reads. It sees what was handed over before it, and waits for nobody who writes."""
 
+    tidies: ClassVar[bool] = False
+    """Whether others see to its effect when this process is gone without it."""
+
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
     ended: Callable[[Operation[Any]], None]
@@ -79,6 +82,7 @@ class Operation(Generic[R]):
         self.ended(self)
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # an error that nobody waits for is no error of its own
 
     def abandon(self) -> None:
         """Take note, on the loop, that nobody waits for it any more and it was or will be left undone."""

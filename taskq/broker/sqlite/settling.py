@@ -13,6 +13,7 @@ from typing import Any
 from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import claiming
 from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.faults import FileGone
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.packing import PackedMessage
 from taskq.broker.sqlite.subscription import Subscription
@@ -75,6 +76,9 @@ class Settle(Operation[Settlement]):
         super().resolve(result)
 
     def fail(self, error: Exception) -> None:
+        if isinstance(error, FileGone):
+            self.abandon()  # the delivery is as lost as the file
+            return
         self._failed()
         super().fail(error)
 
@@ -93,6 +97,7 @@ class Claim(Operation[Claimed]):
     __slots__ = ("_clock", "_left", "_resolved", "_subscription", "free", "settles")
 
     patient = True
+    tidies = True
 
     def __init__(
         self,

@@ -81,6 +81,11 @@ class Submitter:
         if self.closed:
             raise UsageError("this broker is closed; use it inside its `async with`")
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is open that only this process can do."""
+        return not all(operation.tidies for operation in self._open)
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait for what was submitted; say whether all of it ended."""
         if self._open:
@@ -143,9 +148,10 @@ class Submitter:
 
     def _give_up(self, operation: Operation[Any]) -> None:
         timeout_s = operation.timeout_s
-        obstacle = self._engine.obstacle or BrokerBlocked(
+        obstacle = self._engine.trouble.obstacle or BrokerBlocked(
             f"{self._label}: {operation.what} did not get its turn within {timeout_s:g} s, so nothing was stored; the "
             "disk is too slow for what is asked of it"
         )
         if not self._engine.withdraw(operation, obstacle) and not operation.future.done():
             operation.future.set_exception(PublishUnconfirmed(operation.what, timeout_s))
+            operation.future.exception()  # as in `fail`
