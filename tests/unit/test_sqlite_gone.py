@@ -14,6 +14,7 @@ import pytest
 from taskq import TaskQ
 from taskq.broker.protocol import Settlement
 from taskq.broker.sqlite import SqliteBroker
+from taskq.broker.sqlite.identity import Identity
 from taskq.clock import SystemClock
 from taskq.errors import BrokerUnreachable
 from taskq.lifecycle import BrokerGone, DeliveryLost, Event, WorkerStopped, WorkerStopping
@@ -73,6 +74,13 @@ async def broker(path: Path, told: list[Event]) -> AsyncIterator[SqliteBroker]:
         yield broker
 
 
+def identity_of(broker: SqliteBroker) -> Identity:
+    assert broker._shared is not None
+    identity = broker._shared.engine._identity
+    assert identity is not None
+    return identity
+
+
 def messages(path: Path) -> list[bytes]:
     with closing(sqlite3.connect(path)) as db:
         return [body for (body,) in db.execute("SELECT body FROM message ORDER BY id")]
@@ -107,9 +115,9 @@ async def test_an_idle_program_notices_and_tells_once(
 
 
 async def test_a_log_that_is_taken_away_is_noticed_too(broker: SqliteBroker, path: Path, told: list[Event]) -> None:
-    engine = broker._shared.engine  # type: ignore[union-attr]
-    seen = engine._next_look
-    await until(lambda: engine._next_look > seen)
+    identity = identity_of(broker)
+    seen = identity._next_look
+    await until(lambda: identity._next_look > seen)
     Path(f"{path}-wal").unlink()
     await until(lambda: told, timeout_s=SOON_S)
     with pytest.raises(BrokerUnreachable, match=r"has lost its log: .*taskq\.db-wal was deleted or moved"):
@@ -127,6 +135,17 @@ async def test_a_delivery_of_a_file_that_is_gone_is_lost(broker: SqliteBroker, p
     await consumer.close()
     assert time.monotonic() - began < SOON_S
     assert catch.empty, "nothing more is taken from it"
+
+
+async def test_a_delivery_of_a_file_that_is_gone_is_nobodys_and_goes_back_nowhere(
+    broker: SqliteBroker, path: Path
+) -> None:
+    await publish(broker, to("work"))
+    catch, _ = await consuming(broker, "work")
+    delivery = await catch.next()
+    delete(path)
+    assert await delivery.give_back() is Settlement.LOST
+    assert not await delivery.is_ours()
 
 
 @pytest.mark.parametrize("fault", [delete, move, put_back])
@@ -159,9 +178,9 @@ async def test_a_file_in_use_is_not_taken_for_another(broker: SqliteBroker, path
             await publish(broker, *[to("work", bytes(5000)) for _ in range(50)])
             db.execute(f"VACUUM INTO '{path.with_name(f'backup-{number}.db')}'")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine = broker._shared.engine  # type: ignore[union-attr]
-    seen = engine._next_look
-    await until(lambda: engine._next_look > seen + 0.6, timeout_s=SOON_S)
+    identity = identity_of(broker)
+    seen = identity._next_look
+    await until(lambda: identity._next_look > seen + 0.6, timeout_s=SOON_S)
     await publish(broker, to("work"))
     assert told == []
 

@@ -13,16 +13,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from taskq.clock import Clock
+
+_LOOK_S = 0.5  # between two regular looks
+
 _FileId = tuple[int, int]
 
 
 class Identity:
     """Of the database at ``path``. To be made before it is opened; :meth:`settle` is called when it is open."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._wal_path = str(path), f"{path}-wal"
         self._file = _file_at(self._path)
         self._wal: _FileId | None = None
+        self._clock = clock
+        self._next_look = 0.0
 
     def settle(self) -> None:
         """Take note of what opening has made."""
@@ -32,8 +38,16 @@ class Identity:
         """Say what became of the file, in words behind its name; ``None`` when it is there. One look at the disk."""
         return _change(self._path, self._file)
 
-    def change_beside(self) -> str | None:
-        """Say what became of the log beside it, in words behind the database's name. It is made at the first use."""
+    def look(self, *, at_once: bool) -> str | None:
+        """Say what became of the file or of its log; it looks now and then, or ``at_once``."""
+        now = self._clock.monotonic()
+        if not at_once and now < self._next_look:
+            return None
+        self._next_look = now + _LOOK_S
+        return self.change() or self._change_beside()
+
+    def _change_beside(self) -> str | None:
+        """Say what became of the log, in words behind the database's name. It is made at the first use."""
         if self._wal is None:
             self._wal = _file_at(self._wal_path)
         change = _change(self._wal_path, self._wal)

@@ -13,21 +13,33 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from taskq.broker.sqlite.process import Process, this_process
 from taskq.errors import BrokerUnreachable
+
+MayLive = Callable[[Process], bool]
 
 _LONGEST_S = 2.0
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock; a millisecond or so
 _PROCESSES = "SELECT pid, start_time, boot_id, pid_namespace FROM process"
 
 
-def check_sound(db: sqlite3.Connection, path: Path, label: str) -> None:
-    """Raise :class:`BrokerUnreachable`, or SQLite's own error, for a database that is damaged, as far as that shows."""
+def may_live(other: Process) -> bool:
+    """Say of another process whether it lives, or cannot be seen from here."""
+    me = this_process()
+    return other.boot_id == me.boot_id and not (other.is_seen_from(me) and other.is_gone())
+
+
+def check_sound(db: sqlite3.Connection, path: Path, label: str, may_live: MayLive) -> None:
+    """Raise :class:`BrokerUnreachable`, or SQLite's own error, for a database that is damaged, as far as that shows.
+
+    ``may_live`` says of a process that has it open whether that is so, as far as can be seen from here.
+    """
     if not _has_log(path):
         _check_end(db, path, label)
-    elif not _anybody_lives(db):
+    elif not any(may_live(Process(*row)) for row in db.execute(_PROCESSES).fetchall()):
         _look_through(db, path, label)
 
 
@@ -62,12 +74,3 @@ def _has_log(path: Path) -> bool:
         return Path(f"{path}-wal").stat().st_size > 0
     except OSError:
         return False
-
-
-def _anybody_lives(db: sqlite3.Connection) -> bool:
-    me = this_process()
-    return any(_may_live(Process(*row), me) for row in db.execute(_PROCESSES).fetchall())
-
-
-def _may_live(other: Process, me: Process) -> bool:
-    return other.boot_id == me.boot_id and not (other.is_seen_from(me) and other.is_gone())

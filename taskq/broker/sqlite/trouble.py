@@ -11,17 +11,18 @@ A file that is gone is the end: nothing is tried any more.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from taskq.broker.sqlite.faults import Fault, FileGone, reason_of
 from taskq.broker.sqlite.loopcalls import tell_loops
+from taskq.clock import Clock
 from taskq.errors import BrokerError
 
 _LONG_S = 2.0  # a lock that lasts so long is worth a word
 _CALM_S = 2.0
+_PAST_S = 2.0  # what was met so long ago is over: whatever waits is tried again much sooner
 
 
 class Watcher(Protocol):
@@ -37,12 +38,13 @@ class Watcher(Protocol):
 class Trouble:
     """Of one engine, written in its thread. ``obstacle`` is the error of what is met now; ``gone`` that of the end."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, clock: Clock) -> None:
         self.obstacle: BrokerError | None = None
         self.gone: FileGone | None = None
         self._label = label
-        self._since: float | None = None
-        self._met_at = 0.0
+        self._clock = clock
+        self._spell: tuple[float, float] | None = None  # when a fault was met first, and last
+        self._grave_at = 0.0  # when one was met last that is worth a word
         self._told: set[str] = set()
         self._watchers: tuple[tuple[asyncio.AbstractEventLoop, Watcher], ...] = ()  # replaced, never changed
 
@@ -51,8 +53,8 @@ class Trouble:
     @property
     def lasts_s(self) -> float:
         """For how long nothing could be stored, in seconds; 0.0 while it can."""
-        since = self._since
-        return 0.0 if since is None else time.monotonic() - since
+        spell, now = self._spell, self._clock.monotonic()
+        return 0.0 if spell is None or _is_past(spell, now) else now - spell[0]
 
     def watch(self, loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
         """Tell ``watcher`` from now on."""
@@ -66,13 +68,13 @@ class Trouble:
 
     def met(self, fault: Fault, error: BrokerError, cause: Exception) -> None:
         """Take note of a fault, with its error for callers."""
-        now = time.monotonic()
+        now, spell = self._clock.monotonic(), self._spell
         self.obstacle = error
-        if self._since is None:
-            self._since = now
-        if fault is Fault.LOCKED and now - self._since < _LONG_S:
+        since = now if spell is None or _is_past(spell, now) else spell[0]
+        self._spell = since, now
+        if fault is Fault.LOCKED and now - since < _LONG_S:
             return
-        self._met_at = now
+        self._grave_at = now
         reason = reason_of(fault, self._label, cause)
         if reason not in self._told:
             self._told.add(reason)
@@ -80,8 +82,8 @@ class Trouble:
 
     def passed(self) -> None:
         """Take note that something was stored."""
-        self.obstacle = self._since = None
-        if self._told and time.monotonic() - self._met_at >= _CALM_S:
+        self.obstacle = self._spell = None
+        if self._told and self._clock.monotonic() - self._grave_at >= _CALM_S:
             self._told.clear()
             self._tell(lambda watcher: watcher.resumed)
 
@@ -94,3 +96,8 @@ class Trouble:
 
     def _tell(self, call: Callable[[Watcher], Callable[[], None]]) -> None:
         tell_loops((), [(loop, call(watcher)) for loop, watcher in self._watchers])
+
+
+def _is_past(spell: tuple[float, float], now: float) -> bool:
+    """Say whether nothing was met for a while: nothing waited, so nothing could pass either."""
+    return now - spell[1] >= _PAST_S
