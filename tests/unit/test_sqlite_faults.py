@@ -14,15 +14,19 @@ from typing import Any
 
 import pytest
 
+from taskq import TaskQ
 from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import SqliteBroker
 from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.faults import Fault
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.system import System
+from taskq.broker.sqlite.trouble import Trouble as EngineTrouble
 from taskq.clock import SystemClock
 from taskq.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed, UsageError
 from taskq.lifecycle import BrokerEvent, ConsumerInterrupted, ConsumerResumed, Event
 from taskq.tasks.queues import Queue
+from taskq.testing import MovableClock
 from tests.conformance.stand import TIMEOUT_S, consuming, message, publish, to, turnover
 from tests.simulation.database import SimulatedConnection, Trouble, opener
 from tests.support.waiting import eventually, until
@@ -449,6 +453,56 @@ async def test_leaving_a_file_that_stays_locked_takes_no_longer_than_what_is_owe
     took_s = time.monotonic() - began
     lock.__exit__()
     assert 0.3 < took_s < 2.0
+
+
+async def test_a_worker_that_stops_on_a_locked_file_waits_once_for_what_it_could_not_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.worker.worker._CUT_S", 2.2)
+    monkeypatch.setattr("taskq.broker.sqlite.broker._OWED_S", 2.2)
+    app = TaskQ[object]("shop", url=f"sqlite:///{path}", grace=0.1)
+    lock = Locked(path)
+
+    @app.task
+    async def last() -> None:
+        lock.__enter__()
+
+    async with app:
+        worker = app.worker()
+        running = asyncio.create_task(worker.run())
+        await last.enqueue()
+        await until(lambda: worker.running)
+        broker = app.connection.broker
+        assert isinstance(broker, SqliteBroker)
+        await until(lambda: broker._open().submitter.stuck_s)
+        began = time.monotonic()
+        worker.stop("the test")
+        await running
+        consumers_s = time.monotonic() - began
+    took_s = time.monotonic() - began
+    lock.__exit__()
+    assert 2.2 < consumers_s < took_s < 3.4, "the grace, the cut, and nothing on top of it"
+    assert table(path, "SELECT count(*) FROM message") == [(1,)], "it runs again, elsewhere"
+
+
+def test_a_fault_of_long_ago_is_not_the_beginning_of_one_that_is_met_now() -> None:
+    clock = MovableClock()
+    trouble = EngineTrouble("sqlite:///taskq.db", clock)
+    locked = sqlite3.OperationalError("database is locked")
+
+    def meet(times: int) -> None:
+        for _ in range(times):
+            trouble.met(Fault.LOCKED, BrokerBlocked("locked"), locked)
+            clock.advance(0.5)
+
+    meet(6)
+    assert trouble.lasts_s == 3.0
+    clock.advance(60)  # who waited has given up, and nothing was stored since
+    assert trouble.lasts_s == 0.0
+    meet(2)
+    assert trouble.lasts_s == 1.0
+    trouble.passed()
+    assert trouble.lasts_s == 0.0
 
 
 async def test_leaving_waits_for_a_job_that_ended_while_the_file_is_locked(

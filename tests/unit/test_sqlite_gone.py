@@ -115,9 +115,7 @@ async def test_an_idle_program_notices_and_tells_once(
 
 
 async def test_a_log_that_is_taken_away_is_noticed_too(broker: SqliteBroker, path: Path, told: list[Event]) -> None:
-    identity = identity_of(broker)
-    seen = identity._next_look
-    await until(lambda: identity._next_look > seen)
+    await until(lambda: identity_of(broker)._wal)
     Path(f"{path}-wal").unlink()
     await until(lambda: told, timeout_s=SOON_S)
     with pytest.raises(BrokerUnreachable, match=r"has lost its log: .*taskq\.db-wal was deleted or moved"):

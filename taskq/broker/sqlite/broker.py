@@ -33,8 +33,10 @@ from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
 _TIMEOUT_S = 15.0  # of what has no deadline of its own in the contract
-_CLOSE_S = 10.0  # how long leaving waits for what was submitted
-_STUCK_S = 2.0  # how long the file may take nothing, before leaving waits no more for what others tidy up
+_CLOSE_S = 10.0  # how long leaving waits for what was submitted, while the file takes it
+_OWED_S = 5.0  # how long the file may take nothing, before leaving waits no more for what only we can do
+_STUCK_S = 2.0  # the same for what others tidy up
+_TRY_S = 0.3  # how long leaving waits at least: what could not be done is tried once more in that time
 _LOOK_S = 0.1
 
 
@@ -186,7 +188,7 @@ class SqliteBroker:
         session.submitter.check_usable()
         leaving = asyncio.get_running_loop().create_task(self._leave(session, shared))
         try:
-            await _while_it_helps(leaving, session, shared)
+            await _while_it_helps(leaving, session.submitter)
         finally:
             shared.engine.trouble.unwatch(session)
             session.submitter.close()
@@ -203,11 +205,11 @@ class SqliteBroker:
         await shared.deregister(session.submitter)
 
 
-async def _while_it_helps(leaving: asyncio.Task[None], session: Session, shared: SharedEngine) -> None:
+async def _while_it_helps(leaving: asyncio.Task[None], submitter: Submitter) -> None:
     """Wait for ``leaving``: on a file that takes nothing, a while for what is owed, and hardly for the rest."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + _CLOSE_S
+    until, tried_by = loop.time() + _CLOSE_S, loop.time() + _TRY_S
     while not leaving.done() and (left_s := until - loop.time()) > 0:
-        if shared.engine.trouble.lasts_s > (_CLOSE_S if session.submitter.owes else _STUCK_S):
+        if loop.time() >= tried_by and submitter.stuck_s > (_OWED_S if submitter.owes else _STUCK_S):
             return
         await asyncio.wait({leaving}, timeout=min(left_s, _LOOK_S))

@@ -27,7 +27,8 @@ from taskq.errors import BrokerError
 from taskq.lifecycle import SubscriptionGap
 from taskq.tasks.exchanges import TemporaryQueue
 
-_CLOSE_S = 2.0  # how long closing waits for a database that others have locked
+_CLOSE_S = 2.0  # how long closing waits for a database that others have locked, from when they have
+_TRY_S = 0.3  # how long it waits at least: what could not be done is tried once more in that time
 
 
 class SqliteConsumer:
@@ -99,7 +100,8 @@ class SqliteConsumer:
     def _begin_to_close(self) -> asyncio.Task[None]:
         if self._closing is None:
             loop = asyncio.get_running_loop()
-            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+            self._closing = loop.create_task(self._close())
+            self._close_until = loop.time() + max(_TRY_S, _CLOSE_S - self._session.submitter.stuck_s)
         return self._closing
 
     def _missed(self, missing_s: float) -> None:

@@ -86,6 +86,11 @@ class Submitter:
         """Whether something is open that only this process can do."""
         return not all(operation.tidies for operation in self._open)
 
+    @property
+    def stuck_s(self) -> float:
+        """For how long the database has taken nothing, in seconds; 0.0 while it takes what comes."""
+        return self._engine.trouble.lasts_s
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait for what was submitted; say whether all of it ended."""
         if self._open:
