@@ -320,10 +320,21 @@ class BrokerAlarmEnded(BrokerEvent):
 
 
 @_event
-class ConsumerInterrupted(BrokerEvent):
-    """Nothing is consumed from ``queue`` for now: its consumer or channel was ended. It is opened again.
+class BrokerGone(BrokerEvent):
+    """The broker is of no use to this process any more: its file was deleted, moved or replaced. A worker ends.
 
-    It comes once for each ``reason``: another one may show when that is tried.
+    ``reason`` says what happened, and what to do.
+    """
+
+    label: str
+    reason: str
+
+
+@_event
+class ConsumerInterrupted(BrokerEvent):
+    """Nothing is consumed from ``queue`` for now: its consumer or channel was ended, or its file takes nothing.
+
+    It is tried again until it goes. It comes once for each ``reason``: another one may show when that is tried.
     """
 
     queue: str

@@ -139,10 +139,12 @@ def _broker(event: life.BrokerEvent) -> tuple[int, str]:
             )
         case life.BrokerAlarmEnded():
             return logging.INFO, f"{event.label} takes jobs again"
+        case life.BrokerGone():
+            return logging.ERROR, event.reason
         case life.ConsumerInterrupted():
             return (
                 logging.WARNING,
-                f"queue {event.queue} is not consumed now ({event.reason}); its consumer is opened again",
+                f"queue {event.queue} is not consumed now ({event.reason}); taskq tries again until it is",
             )
         case life.ConsumerResumed():
             return logging.INFO, f"queue {event.queue} is consumed again"

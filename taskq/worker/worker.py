@@ -17,7 +17,8 @@ from os import getpid
 from typing import Any
 
 from taskq.broker.protocol import Consumer, Delivery
-from taskq.lifecycle import WorkerStarted, WorkerStopped, WorkerStopping
+from taskq.errors import BrokerUnreachable
+from taskq.lifecycle import BrokerGone, WorkerStarted, WorkerStopped, WorkerStopping
 from taskq.worker.burst import is_drained
 from taskq.worker.execute import Attempt
 from taskq.worker.isolation import Isolation
@@ -118,7 +119,7 @@ class Worker:
 
         Cancelling it shuts down without grace; it can be cancelled again to end that too, and what still runs then
         counts as killed. Raises what the lifespan raises, and a :class:`BrokerError` when the consumers cannot be
-        opened.
+        opened, or the broker is gone for good (a file that was deleted, moved or replaced).
         """
         pipeline = self._pipeline
         self._own_task = asyncio.current_task()
@@ -127,6 +128,7 @@ class Worker:
             stack.callback(pipeline.processes.close)
             stack.callback(pipeline.limits.close)
             stack.enter_context(Watchdog(pipeline.emitter))
+            stack.enter_context(pipeline.emitter.listening(BrokerGone, self._broker_gone))
             consumers: dict[str, Consumer] = {}
             try:
                 for queue, prefetch in sorted(pipeline.slots.items()):
@@ -194,6 +196,10 @@ class Worker:
         """End loudly, because of a bug of ours; the broker gives the jobs to others."""
         self._failed = error
         self.stop(f"an execution failed inside the worker: {error!r}")
+
+    def _broker_gone(self, event: BrokerGone) -> None:
+        self._failed = BrokerUnreachable(event.reason)
+        self.stop("the broker is gone")
 
     async def _until_stopped(self) -> None:
         if not self._options.burst:

@@ -1,7 +1,8 @@
 """Who has which message, as the consumers see it: the contract of the broker, checked at each delivery and settle.
 
-A message that comes back has a higher number of redeliveries. So each delivery of a message has a number of its own,
-and a settle may be done only for the highest one that there ever was: whoever has a lower one has lost it.
+A message that comes back has a higher number of redeliveries, but for one that was given back. So each delivery of a
+message has a number of its own, and a settle may be done only for the highest one that there ever was: whoever has a
+lower one has lost it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ _EXACT_S = 2e-6  # to which the wall clock can be read
 
 @dataclass(slots=True)
 class _Life:
-    """Of one message: by which processes it was taken, under which number, and which of them settled it."""
+    """Of one message: by which processes it was taken, under which number, and which of them settled it.
+
+    ``returned``: the numbers under which it is given back, and may come again once.
+    """
 
     takers: dict[int, int] = field(default_factory=dict)
+    returned: set[int] = field(default_factory=set)
     done: int | None = None
 
 
@@ -70,7 +75,10 @@ class Custody:
     def take(self, message: Message, redeliveries: int, pid: int, now: float) -> None:
         """A consumer was handed a message."""
         life = self._lives[message.message_id or ""]
-        if redeliveries in life.takers:
+        if redeliveries in life.returned:
+            life.returned.discard(redeliveries)
+            life.takers.pop(redeliveries)
+        elif redeliveries in life.takers:
             other = life.takers[redeliveries]
             self._complain(f"{message.correlation_id}: one delivery for two consumers, {other} and {pid}")
         if life.done is not None and redeliveries > life.done:
@@ -91,6 +99,14 @@ class Custody:
         if redeliveries < max(life.takers):
             self._complain(f"{message.correlation_id}: settled by {pid}, which had lost it")
         life.done = redeliveries
+
+    def give_back(self, message: Message, redeliveries: int) -> None:
+        """A delivery is about to be given back: from now on the next consumer may have it."""
+        self._lives[message.message_id or ""].returned.add(redeliveries)
+
+    def keep(self, message: Message, redeliveries: int) -> None:
+        """It was not given back after all."""
+        self._lives[message.message_id or ""].returned.discard(redeliveries)
 
 
 class WatchedDelivery:
@@ -132,6 +148,28 @@ class WatchedDelivery:
         if settlement is Settlement.DONE and consumer.process.alive:
             consumer.custody.settle(self.message, self.redeliveries, consumer.process.pid)
         return settlement
+
+    async def give_back(self) -> Settlement:
+        consumer = self._consumer
+        again, self.settling = self.settling, True
+        if again:
+            return await self._delivery.give_back()
+        consumer.open.discard(id(self))
+        consumer.custody.give_back(self.message, self.redeliveries)
+        try:
+            settlement = await self._delivery.give_back()
+        except Exception:
+            self.settling = False
+            consumer.open.add(id(self))
+            consumer.custody.keep(self.message, self.redeliveries)
+            raise
+        consumer.custody.unsettled[consumer.process.pid].discard(id(self))
+        if settlement is not Settlement.DONE:
+            consumer.custody.keep(self.message, self.redeliveries)
+        return settlement
+
+    async def is_ours(self) -> bool:
+        return await self._delivery.is_ours()
 
     def release_slot(self) -> None:
         self._consumer.open.discard(id(self))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.location import Location
+from taskq.broker.sqlite.soundness import MayLive, may_live
 
 CODES = {
     "full": sqlite3.SQLITE_FULL,
@@ -64,13 +65,13 @@ def error(code: str) -> sqlite3.OperationalError:
     return error
 
 
-def opener(before_: Before) -> Callable[[Location, float], sqlite3.Connection]:
-    """Return what opens a database whose statements are asked about."""
+def opener(before_: Before, may_live: MayLive = may_live) -> Callable[[Location, float], sqlite3.Connection]:
+    """Return what opens a database whose statements are asked about. ``may_live`` says whether a process lives."""
 
     class Own(SimulatedConnection):
         before = staticmethod(before_)
 
-    return lambda location, timeout_s: open_database(location, timeout_s, factory=Own)
+    return lambda location, timeout_s: open_database(location, timeout_s, factory=Own, may_live=may_live)
 
 
 def new_file(folder: Path) -> Path:

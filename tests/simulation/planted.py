@@ -133,8 +133,14 @@ def replies_to_the_oldest() -> Iterator[None]:
 
 @contextmanager
 def one_slot_too_many() -> Iterator[None]:
-    """A consumer claims one message more than it may hold."""
-    with patch.object(SqliteConsumer, "_free", lambda self: self.subscription.prefetch + 1 - self._held - self._asked):
+    """A consumer claims one message more than it may hold, and hands it over."""
+    init = SqliteConsumer.__init__
+
+    def with_one_more(self: SqliteConsumer, *args: Any, **settings: Any) -> None:
+        init(self, *args, **settings)
+        self._prefetch += 1
+
+    with patch.object(SqliteConsumer, "__init__", with_one_more):
         yield
 
 

@@ -162,7 +162,7 @@ class SimulatedProcess:
             this_process=lambda: me,
             is_gone=self.world.is_gone,
             wakeups=lambda: Datagrams(self),
-            open_database=opener(self._before),
+            open_database=opener(self._before, lambda other: not self.world.is_gone(other)),
         )
 
     def next_at(self) -> float:

@@ -156,9 +156,14 @@ def test_broker_that_nobody_chose_is_a_warning_outside_a_terminal(
         ),
         (life.BrokerAlarmEnded(label="amqp://rabbit/"), "INFO", "amqp://rabbit/ takes jobs again"),
         (
+            life.BrokerGone(label="sqlite:////q.db", reason="sqlite:////q.db was deleted or moved; start it again"),
+            "ERROR",
+            "sqlite:////q.db was deleted or moved; start it again",
+        ),
+        (
             life.ConsumerInterrupted(queue="images", reason="it was deleted"),
             "WARNING",
-            "queue images is not consumed now (it was deleted); its consumer is opened again",
+            "queue images is not consumed now (it was deleted); taskq tries again until it is",
         ),
         (life.ConsumerResumed(queue="images"), "INFO", "queue images is consumed again"),
     ],

@@ -14,17 +14,22 @@ from typing import Any
 
 import pytest
 
+from taskq import TaskQ
 from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import SqliteBroker
 from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.faults import Fault
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.system import System
+from taskq.broker.sqlite.trouble import Trouble as EngineTrouble
 from taskq.clock import SystemClock
 from taskq.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed, UsageError
+from taskq.lifecycle import BrokerEvent, ConsumerInterrupted, ConsumerResumed, Event
 from taskq.tasks.queues import Queue
+from taskq.testing import MovableClock
 from tests.conformance.stand import TIMEOUT_S, consuming, message, publish, to, turnover
 from tests.simulation.database import SimulatedConnection, Trouble, opener
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 
 @pytest.fixture
@@ -336,3 +341,183 @@ async def test_a_consumer_whose_opening_is_cancelled_claims_nothing(broker: Sqli
     await turnover(broker)
     catch, _ = await consuming(broker, "work")
     await catch.take(1)
+
+
+def told_of(events: list[Event]) -> list[tuple[type[Event], str]]:
+    return [(type(event), event.queue) for event in events if isinstance(event, ConsumerInterrupted | ConsumerResumed)]
+
+
+INTERRUPTED, RESUMED = (
+    [(kind, queue) for queue in ("next", "work")] for kind in (ConsumerInterrupted, ConsumerResumed)
+)
+
+
+@pytest.fixture
+async def two_consumed(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SqliteBroker, list[Event]]]:
+    """A broker that consumes two empty queues, and what it tells; it is quicker to tell than usual."""
+    monkeypatch.setattr("taskq.broker.sqlite.trouble._LONG_S", 0.4)
+    monkeypatch.setattr("taskq.broker.sqlite.trouble._CALM_S", 0.4)
+    told: list[Event] = []
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock(), emit=told.append) as broker:
+        await broker.declare([Queue("work"), Queue("next")])
+        for queue in ("work", "next"):
+            await consuming(broker, queue)
+        yield broker, told
+
+
+async def test_an_idle_worker_tells_of_a_lock_that_lasts_once_and_of_its_end(
+    two_consumed: tuple[SqliteBroker, list[Event]], path: Path
+) -> None:
+    _, told = two_consumed
+    with Locked(path):
+        await until(lambda: told)
+        await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.5))])
+        assert told_of(told) == INTERRUPTED
+        assert isinstance(told[0], ConsumerInterrupted)
+        assert "locked by another program; look for an open transaction" in told[0].reason
+    await until(lambda: len(told) == 4)
+    assert told_of(told) == [*INTERRUPTED, *RESUMED]
+
+
+async def test_locks_that_pass_are_not_worth_a_word(two_consumed: tuple[SqliteBroker, list[Event]], path: Path) -> None:
+    broker, told = two_consumed
+    for _ in range(8):
+        with Locked(path):
+            sending = asyncio.ensure_future(broker.publish(to("work"), timeout_s=TIMEOUT_S))
+            await asyncio.wait([sending], timeout=0.1)
+        await sending
+    assert told == []
+
+
+async def test_a_full_disk_is_told_while_a_job_that_ended_waits_for_room(
+    two_consumed: tuple[SqliteBroker, list[Event]],
+) -> None:
+    broker, told = two_consumed
+    await broker.declare([Queue("third")])
+    catch, _ = await consuming(broker, "third")
+    await publish(broker, to("third"))
+    delivery = await catch.next()
+    await run(broker, Script("PRAGMA max_page_count = 1"))
+    settling = asyncio.create_task(delivery.settle([to("third.dead", bytes(100_000))]))
+    await until(lambda: len(told) == 3)
+    assert [type(event) for event in told] == [ConsumerInterrupted] * 3
+    assert all("free some space on its disk" in str(event) for event in told)
+    await run(broker, Script("PRAGMA max_page_count = 1000000"))
+    assert await settling is Settlement.DONE
+    await until(lambda: len(told) == 6)
+    assert [type(event) for event in told[3:]] == [ConsumerResumed] * 3
+
+
+async def test_what_can_be_stored_between_failures_is_not_their_end(
+    two_consumed: tuple[SqliteBroker, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, told = two_consumed
+    monkeypatch.setattr("taskq.broker.sqlite.trouble._CALM_S", 2.0)
+    await publish(broker, to("work.dead", b"1"))
+    await run(broker, Script("PRAGMA max_page_count = 1"))
+    catch, _ = await consuming(broker, "work.dead")
+    settling = asyncio.create_task((await catch.next()).settle([to("next.dead", bytes(100_000))]))
+    await until(lambda: told)
+    for _ in range(8):  # each with room for itself
+        await run(broker, Script("UPDATE queue SET max_priority = max_priority"))
+        await asyncio.wait([settling], timeout=0.05)
+    assert {type(event) for event in told} == {ConsumerInterrupted}
+    await run(broker, Script("PRAGMA max_page_count = 1000000"))
+    await settling
+
+
+async def test_who_stopped_is_told_no_more(two_consumed: tuple[SqliteBroker, list[Event]], path: Path) -> None:
+    broker, told = two_consumed
+    assert broker._session is not None
+    for consumer in broker._session.consumers:
+        await consumer.stop()  # type: ignore[attr-defined]
+    with Locked(path):
+        sending = asyncio.ensure_future(broker.publish(to("work"), timeout_s=TIMEOUT_S))
+        await asyncio.wait([sending], timeout=0.8)
+    await sending
+    assert [event for event in told if isinstance(event, BrokerEvent)] == []
+
+
+async def test_leaving_a_file_that_stays_locked_takes_no_longer_than_what_is_owed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only tidies up is seen to by others, once we are gone."""
+    monkeypatch.setattr("taskq.broker.sqlite.broker._STUCK_S", 0.3)
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as broker:
+        await broker.declare([Queue("work")])
+        await consuming(broker, "work")
+        await broker.open_inbox(lambda reply: None)
+        lock = Locked(path)
+        lock.__enter__()
+        began = time.monotonic()
+    took_s = time.monotonic() - began
+    lock.__exit__()
+    assert 0.3 < took_s < 2.0
+
+
+async def test_a_worker_that_stops_on_a_locked_file_waits_once_for_what_it_could_not_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.worker.worker._CUT_S", 2.2)
+    monkeypatch.setattr("taskq.broker.sqlite.broker._OWED_S", 2.2)
+    app = TaskQ[object]("shop", url=f"sqlite:///{path}", grace=0.1)
+    lock = Locked(path)
+
+    @app.task
+    async def last() -> None:
+        lock.__enter__()
+
+    async with app:
+        worker = app.worker()
+        running = asyncio.create_task(worker.run())
+        await last.enqueue()
+        await until(lambda: worker.running)
+        broker = app.connection.broker
+        assert isinstance(broker, SqliteBroker)
+        await until(lambda: broker._open().submitter.stuck_s)
+        began = time.monotonic()
+        worker.stop("the test")
+        await running
+        consumers_s = time.monotonic() - began
+    took_s = time.monotonic() - began
+    lock.__exit__()
+    assert 2.2 < consumers_s < took_s < 3.4, "the grace, the cut, and nothing on top of it"
+    assert table(path, "SELECT count(*) FROM message") == [(1,)], "it runs again, elsewhere"
+
+
+def test_a_fault_of_long_ago_is_not_the_beginning_of_one_that_is_met_now() -> None:
+    clock = MovableClock()
+    trouble = EngineTrouble("sqlite:///taskq.db", clock)
+    locked = sqlite3.OperationalError("database is locked")
+
+    def meet(times: int) -> None:
+        for _ in range(times):
+            trouble.met(Fault.LOCKED, BrokerBlocked("locked"), locked)
+            clock.advance(0.5)
+
+    meet(6)
+    assert trouble.lasts_s == 3.0
+    clock.advance(60)  # who waited has given up, and nothing was stored since
+    assert trouble.lasts_s == 0.0
+    meet(2)
+    assert trouble.lasts_s == 1.0
+    trouble.passed()
+    assert trouble.lasts_s == 0.0
+
+
+async def test_leaving_waits_for_a_job_that_ended_while_the_file_is_locked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.broker.sqlite.broker._STUCK_S", 0.1)
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as broker:
+        await broker.declare([Queue("work"), Queue("next")])
+        await publish(broker, to("work"))
+        catch, _ = await consuming(broker, "work")
+        delivery = await catch.next()
+        lock = Locked(path)
+        lock.__enter__()
+        settling = asyncio.create_task(delivery.settle([to("next", b"result")]))
+        asyncio.get_running_loop().call_later(1.5, lock.__exit__)
+    assert await settling is Settlement.DONE
+    assert table(path, "SELECT body FROM message") == [(b"result",)]
+    assert table(path, "SELECT count(*) FROM process") == [(0,)]

@@ -62,6 +62,7 @@ class Link:
         except BaseException:
             if factory.opened:
                 factory.plane.abort("it was not opened")
+            await _forgotten(connection)
             raise
 
     @classmethod
@@ -110,6 +111,8 @@ class Link:
             self.abort("it was closed")
         if not closing.done():
             await asyncio.wait({closing}, timeout=_ABORTED_S)
+        if closing.done():
+            await _forgotten(self._connection)
 
     def abort(self, reason: str) -> None:
         """Give it up at once, without a word to the broker."""
@@ -125,6 +128,16 @@ class Link:
             self.plane.abort(f"no sign of life for {silent_s:.0f} s")
             return
         self._watch = self._loop.call_later(self._silence_s - silent_s, self._look)
+
+
+async def _forgotten(connection: aio_pika.Connection) -> None:
+    """Have the client library know that a connection is closed. It waits for nothing.
+
+    One that is not would be closed when it is collected as garbage: by a task that nobody has, or, where that happens
+    in a thread without an event loop, by a coroutine that is never run.
+    """
+    connection.transport = None
+    await connection.close()
 
 
 def _looked_at(closing: asyncio.Future[None]) -> None:

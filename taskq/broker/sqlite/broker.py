@@ -33,7 +33,11 @@ from taskq.tasks.queues import Queue
 from taskq.wire.message import Message
 
 _TIMEOUT_S = 15.0  # of what has no deadline of its own in the contract
-_CLOSE_S = 10.0  # how long leaving waits for what was submitted
+_CLOSE_S = 10.0  # how long leaving waits for what was submitted, while the file takes it
+_OWED_S = 5.0  # how long the file may take nothing, before leaving waits no more for what only we can do
+_STUCK_S = 2.0  # the same for what others tidy up
+_TRY_S = 0.3  # how long leaving waits at least: what could not be done is tried once more in that time
+_LOOK_S = 0.1
 
 
 class SqliteBroker:
@@ -89,7 +93,10 @@ class SqliteBroker:
             raise
         membership = self._shared.membership
         submitter = Submitter(self._shared.engine, self.label)
-        self._session = Session(membership=membership, submitter=submitter, clock=self._clock, emit=self._emit)
+        self._session = session = Session(
+            label=self.label, membership=membership, submitter=submitter, clock=self._clock, emit=self._emit
+        )
+        self._shared.engine.trouble.watch(asyncio.get_running_loop(), session)
         if membership.wakeups is not None:
             membership.wakeups.listen(asyncio.get_running_loop(), membership.wake)
         return self
@@ -179,13 +186,30 @@ class SqliteBroker:
         if session is None or shared is None or session.submitter.closed:
             return
         session.submitter.check_usable()
+        leaving = asyncio.get_running_loop().create_task(self._leave(session, shared))
         try:
-            async with asyncio.timeout(_CLOSE_S):
-                await asyncio.gather(*[each.close() for each in (*session.consumers, *session.inboxes)])
-                await session.submitter.drain(_CLOSE_S)
-                await shared.deregister(session.submitter)
-        except (TimeoutError, BrokerError):
-            pass  # a locked, full or broken disk: the others find our row, and that we are gone
+            await _while_it_helps(leaving, session.submitter)
         finally:
+            shared.engine.trouble.unwatch(session)
             session.submitter.close()
+            leaving.cancel()
+            await asyncio.wait({leaving})
             await shared.release()
+        if not leaving.cancelled() and (error := leaving.exception()) and not isinstance(error, BrokerError):
+            raise error  # else the file is broken, and the others find that we are gone
+
+    async def _leave(self, session: Session, shared: SharedEngine) -> None:
+        """Have all that was submitted done, and take down what is ours."""
+        await asyncio.gather(*[each.close() for each in (*session.consumers, *session.inboxes)])
+        await session.submitter.drain(_CLOSE_S)
+        await shared.deregister(session.submitter)
+
+
+async def _while_it_helps(leaving: asyncio.Task[None], submitter: Submitter) -> None:
+    """Wait for ``leaving``: on a file that takes nothing, a while for what is owed, and hardly for the rest."""
+    loop = asyncio.get_running_loop()
+    until, tried_by = loop.time() + _CLOSE_S, loop.time() + _TRY_S
+    while not leaving.done() and (left_s := until - loop.time()) > 0:
+        if loop.time() >= tried_by and submitter.stuck_s > (_OWED_S if submitter.owes else _STUCK_S):
+            return
+        await asyncio.wait({leaving}, timeout=min(left_s, _LOOK_S))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
@@ -26,7 +27,8 @@ from taskq.errors import BrokerError
 from taskq.lifecycle import SubscriptionGap
 from taskq.tasks.exchanges import TemporaryQueue
 
-_CLOSE_S = 2.0  # how long closing waits for a database that others have locked
+_CLOSE_S = 2.0  # how long closing waits for a database that others have locked, from when they have
+_TRY_S = 0.3  # how long it waits at least: what could not be done is tried once more in that time
 
 
 class SqliteConsumer:
@@ -52,6 +54,11 @@ class SqliteConsumer:
         name = queue if isinstance(queue, str) else queue.name
         loop = asyncio.get_running_loop()
         self.subscription = Subscription(name, prefetch, loop, self.poke, temporary, self._missed)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes no further delivery."""
+        return self._stopped
 
     def poke(self) -> None:
         """Look at the queue, if there is a free slot."""
@@ -93,7 +100,8 @@ class SqliteConsumer:
     def _begin_to_close(self) -> asyncio.Task[None]:
         if self._closing is None:
             loop = asyncio.get_running_loop()
-            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+            self._closing = loop.create_task(self._close())
+            self._close_until = loop.time() + max(_TRY_S, _CLOSE_S - self._session.submitter.stuck_s)
         return self._closing
 
     def _missed(self, missing_s: float) -> None:
@@ -107,7 +115,8 @@ class SqliteConsumer:
             await asyncio.wait([claim.future for claim in self._under_way])
         self._session.consumers.discard(self)
         if not self._session.submitter.closed:
-            await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
+            with suppress(BrokerError):  # a broken file: the others find that we are gone
+                await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
     # For deliveries.
 

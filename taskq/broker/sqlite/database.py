@@ -19,6 +19,7 @@ from pathlib import Path
 
 from taskq.broker.sqlite.faults import PERMISSIONS, Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
+from taskq.broker.sqlite.soundness import MayLive, check_sound, may_live
 from taskq.errors import AccessRefused, BrokerUnreachable
 
 APPLICATION_ID = 0x7461736B  # "task"
@@ -30,11 +31,15 @@ _STATEMENTS = 256  # prepared statements that a connection keeps
 
 
 def open_database(
-    location: Location, timeout_s: float, *, factory: type[sqlite3.Connection] = sqlite3.Connection
+    location: Location,
+    timeout_s: float,
+    *,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+    may_live: MayLive = may_live,
 ) -> sqlite3.Connection:
     """Open the database at ``location``, making it when there is none, and wait up to ``timeout_s`` for its lock.
 
-    The connection is one of ``factory``.
+    The connection is one of ``factory``. ``may_live`` says of a process that has the file open whether it lives.
     Raises :class:`BrokerUnreachable` or :class:`AccessRefused`, which say what to do.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
@@ -42,7 +47,7 @@ def open_database(
     try:
         if location.path is not None:
             _check_place(location.path, location.label)
-        return _opened(location, timeout_s, factory)
+        return _opened(location, timeout_s, factory, may_live)
     except PermissionError as error:
         raise AccessRefused(f"{location.label}: a folder on the way may not be entered; {PERMISSIONS}") from error
     except OSError as error:  # a name too long, a loop of links
@@ -65,14 +70,16 @@ def _check_place(path: Path, label: str) -> None:
         raise AccessRefused(f"{label}: the file may not be written; {PERMISSIONS}")
 
 
-def _opened(location: Location, timeout_s: float, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+def _opened(
+    location: Location, timeout_s: float, factory: type[sqlite3.Connection], may_live: MayLive
+) -> sqlite3.Connection:
     if location.path is None:
         return _prepared(_connect(":memory:", timeout_s, factory), location, timeout_s)
     uri = location.path.as_uri()
     if not location.path.exists():
         _make_private(location.path)
     elif location.path.stat().st_size:
-        _check_before_writing(uri, location.label, factory)
+        _check_before_writing(location.path, location.label, factory, may_live)
     return _prepared(_connect(f"{uri}?mode=rwc", timeout_s, factory), location, timeout_s)
 
 
@@ -89,11 +96,12 @@ def _make_private(path: Path) -> None:
         path.touch(0o600)
 
 
-def _check_before_writing(uri: str, label: str, factory: type[sqlite3.Connection]) -> None:
+def _check_before_writing(path: Path, label: str, factory: type[sqlite3.Connection], may_live: MayLive) -> None:
     """Look at the file through a connection that cannot write, since closing one that can may already change it."""
-    db = _connect(f"{uri}?mode=ro", 1.0, factory)
+    db = _connect(f"{path.as_uri()}?mode=ro", 1.0, factory)
     try:
-        _version_now(db, label)
+        if _version_now(db, label):
+            check_sound(db, path, label, may_live)
     except sqlite3.OperationalError:
         pass  # a read-only connection cannot finish what a crash left behind; the check is made again later
     finally:

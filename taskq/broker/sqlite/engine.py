@@ -11,6 +11,9 @@ the disk is full the patient operations (settles, claims) wait and the others fa
 that is none of these comes from one operation: then each is run again in a transaction of its own, so that it fails
 alone.
 
+A file that is not at its path any more (:mod:`~taskq.broker.sqlite.identity`) is the end: all that waits fails, and
+what comes later.
+
 All results and pokes of a batch reach each loop in one call. The engine also keeps the membership (leases, sweeps,
 polls) at its own pace, whether the loops are blocked or not.
 
@@ -28,13 +31,15 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from taskq.broker.sqlite.batch import Batch
-from taskq.broker.sqlite.faults import Fault, error_of, fault_of
+from taskq.broker.sqlite.faults import Fault, FileGone, error_of, fault_of
+from taskq.broker.sqlite.identity import Identity
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.loopcalls import tell_loops
 from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.settling import Settle
-from taskq.errors import BrokerError, TaskqError
+from taskq.broker.sqlite.trouble import Trouble
+from taskq.errors import TaskqError
 
 _PAUSE_S = 0.25  # between two tries on a disk that is full
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.0005, 0.02  # between two tries for the lock
@@ -55,16 +60,25 @@ class Rest(NamedTuple):
 class Engine:
     """One connection and its work. ``opened`` is done when the database can be used, or failed to open.
 
-    ``open_database`` is called by :meth:`life`. ``changed`` is notified of what may end a rest.
+    ``open_database`` is called by :meth:`life`. ``changed`` is notified of what may end a rest. ``identity`` is that of
+    the file, ``None`` in memory.
     """
 
-    def __init__(self, location: Location, open_database: OpenDatabase, membership: Membership) -> None:
+    def __init__(
+        self,
+        location: Location,
+        open_database: OpenDatabase,
+        membership: Membership,
+        trouble: Trouble,
+        identity: Identity | None,
+    ) -> None:
         self.location = location
         self.opened: Future[None] = Future()
         self.ended: Future[None] = Future()
-        self.obstacle: BrokerError | None = None
+        self.trouble = trouble
         self.changed = threading.Condition()
         self._open_database = open_database
+        self._identity = identity
         self._membership = membership
         self._waiting: list[AnyOperation] = []
         self._closing = False
@@ -99,6 +113,8 @@ class Engine:
         """Do everything, from opening the database to closing it; who drives it rests where it yields."""
         try:
             with closing(self._open_database()) as db:
+                if self._identity is not None:
+                    self._identity.settle()
                 self.opened.set_result(None)
                 yield self._idle()
                 while not self._closing:
@@ -122,13 +138,24 @@ class Engine:
     def _turn(self, db: sqlite3.Connection) -> Rest:
         """Do what is there to be done, and return how to rest before the next turn."""
         waiting = bool(self._waiting)
+        idle = not waiting and not self._needed
+        if gone := self._gone(idle=idle):
+            self._needed = False
+            self._fail(self._taken(), gone)
+            return self._idle()
         try:
-            idle = not waiting and not self._needed
             self._needed = self._membership.keep(db, idle=idle) or self._needed
         except sqlite3.Error:
             pass  # a look at other processes that failed is repeated at the next turn
         pause_s = self._work(db) if waiting or self._needed else 0.0
         return Rest(self._is_closing, pause_s) if pause_s else self._idle()
+
+    def _gone(self, *, idle: bool) -> FileGone | None:
+        """Return the error of a file that is lost."""
+        trouble, identity = self.trouble, self._identity
+        if trouble.gone is None and identity is not None and (change := identity.look(at_once=idle)):
+            return trouble.end(change)
+        return trouble.gone
 
     def _work(self, db: sqlite3.Connection) -> float:
         """Write and look; return for how many seconds to pause before what could not be done is tried again."""
@@ -225,7 +252,10 @@ class Engine:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        self.obstacle = None
+        if self._identity is not None and (change := self._identity.change()):
+            self._fail(taken, self.trouble.end(change))
+            return
+        self.trouble.passed()
         for operation in taken:
             if operation.error is None:
                 operation.committed(operation.result)
@@ -237,20 +267,22 @@ class Engine:
         fault = fault_of(error) if isinstance(error, sqlite3.Error) else None
         passing = fault in (Fault.LOCKED, Fault.FULL)
         if fault is not None and isinstance(error, sqlite3.Error):
-            error = self.obstacle = error_of(fault, self.location.label, error)
-        waits: list[AnyOperation] = []
-        failed: list[AnyOperation] = []
-        for each in taken:
-            if fault is Fault.LOCKED or (passing and each.patient):
-                waits.append(each)
-            else:
-                each.error = error
-                failed.append(each)
+            cause, error = error, error_of(fault, self.location.label, error)
+            self.trouble.met(fault, error, cause)
+
+        def waits(operation: AnyOperation) -> bool:
+            return fault is Fault.LOCKED or (passing and operation.patient)
+
+        self._fail([operation for operation in taken if not waits(operation)], error)
+        return [operation for operation in taken if waits(operation)]
+
+    def _fail(self, failed: list[AnyOperation], error: Exception) -> None:
+        for each in failed:
+            each.error = error
         tell_loops(failed)
-        return waits
 
     def _pause_for_lock(self, error: sqlite3.Error) -> float:
-        self.obstacle = error_of(Fault.LOCKED, self.location.label, error)
+        self.trouble.met(Fault.LOCKED, error_of(Fault.LOCKED, self.location.label, error), error)
         pause_s = self._lock_wait_s
         self._lock_wait_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
         return pause_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from taskq.broker.names import new_reply_queue
 from taskq.broker.sqlite.packing import unpack
@@ -11,6 +12,7 @@ from taskq.broker.sqlite.receiving import AT_ONCE, Read, Remove, ReplyRow
 from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
+from taskq.errors import BrokerError
 from taskq.wire.message import Message
 
 _REMOVE_AFTER_S = 0.05  # what was read meanwhile is removed together
@@ -48,7 +50,8 @@ class SqliteInbox:
             if self._removal is not None:
                 self._removal.cancel()
             self._session.inboxes.discard(self)
-            await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
+            with suppress(BrokerError):  # a broken file: the others find that we are gone
+                await self._session.submitter.submit(Unsubscribe(self._session.membership, self.subscription))
 
     def _read(self, rows: list[ReplyRow] | None) -> None:
         self._reading = False

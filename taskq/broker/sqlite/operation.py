@@ -31,6 +31,9 @@ class Operation(Generic[R]):
     looks: ClassVar[bool] = False
     """Whether it only reads. It sees what was handed over before it, and waits for nobody who writes."""
 
+    tidies: ClassVar[bool] = False
+    """Whether others see to its effect when this process is gone without it."""
+
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
     ended: Callable[[Operation[Any]], None]

@@ -30,6 +30,7 @@ class Read(Operation[list[ReplyRow]]):
     __slots__ = ("_after", "_read", "_subscription")
 
     patient = True
+    tidies = True
     looks = True
 
     def __init__(self, subscription: Subscription, after: int, read: Callable[[list[ReplyRow] | None], None]) -> None:
@@ -58,6 +59,7 @@ class Remove(Operation[None]):
     __slots__ = ("_last", "_subscription")
 
     patient = True
+    tidies = True
 
     def __init__(self, subscription: Subscription, last: int) -> None:
         self._subscription = subscription

@@ -13,6 +13,7 @@ from typing import Any
 from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import claiming
 from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.faults import FileGone
 from taskq.broker.sqlite.operation import Operation
 from taskq.broker.sqlite.packing import PackedMessage
 from taskq.broker.sqlite.subscription import Subscription
@@ -75,6 +76,9 @@ class Settle(Operation[Settlement]):
         super().resolve(result)
 
     def fail(self, error: Exception) -> None:
+        if isinstance(error, FileGone):
+            self.abandon()  # the delivery is as lost as the file
+            return
         self._failed()
         super().fail(error)
 
@@ -93,6 +97,7 @@ class Claim(Operation[Claimed]):
     __slots__ = ("_clock", "_left", "_resolved", "_subscription", "free", "settles")
 
     patient = True
+    tidies = True
 
     def __init__(
         self,
@@ -154,6 +159,12 @@ class HandBack(Operation[int]):
         queue, claim = self._subscription.queue, self._claim
         return sum(claiming.hand_back(batch, queue, message, claim) for message in self._messages)
 
+    def fail(self, error: Exception) -> None:
+        if isinstance(error, FileGone):
+            self.abandon()
+        else:
+            super().fail(error)
+
     def abandon(self) -> None:
         if not self.future.done():
             self.future.set_result(0)
@@ -172,6 +183,12 @@ class IsHeld(Operation[bool]):
 
     def run(self, batch: Batch) -> bool:
         return claiming.has(batch.db, self._message, self._claim)
+
+    def fail(self, error: Exception) -> None:
+        if isinstance(error, FileGone):
+            self.abandon()
+        else:
+            super().fail(error)
 
     def abandon(self) -> None:
         if not self.future.done():

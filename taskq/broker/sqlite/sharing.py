@@ -17,6 +17,7 @@ from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.broker.sqlite.subscribing import Deregister
 from taskq.broker.sqlite.system import System
+from taskq.broker.sqlite.trouble import Trouble
 from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
@@ -69,6 +70,8 @@ def _new_engine(location: Location, clock: Clock, lease_s: float, timeout_s: flo
     wakeups = system.wakeups() if location.path is not None else None
     wal = WalBound(location.path) if location.path is not None else None
     membership = Membership(system.this_process(), clock, lease_s, wakeups, wal, is_gone=system.is_gone)
-    engine = Engine(location, partial(system.open_database, location, timeout_s), membership)
+    trouble = Trouble(location.label, clock)
+    identity = system.identity(location.path, clock) if location.path is not None else None
+    engine = Engine(location, partial(system.open_database, location, timeout_s), membership, trouble, identity)
     system.start(engine)
     return SharedEngine(engine, membership)

@@ -81,6 +81,16 @@ class Submitter:
         if self.closed:
             raise UsageError("this broker is closed; use it inside its `async with`")
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is open that only this process can do."""
+        return not all(operation.tidies for operation in self._open)
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long the database has taken nothing, in seconds; 0.0 while it takes what comes."""
+        return self._engine.trouble.lasts_s
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait for what was submitted; say whether all of it ended."""
         if self._open:
@@ -143,7 +153,7 @@ class Submitter:
 
     def _give_up(self, operation: Operation[Any]) -> None:
         timeout_s = operation.timeout_s
-        obstacle = self._engine.obstacle or BrokerBlocked(
+        obstacle = self._engine.trouble.obstacle or BrokerBlocked(
             f"{self._label}: {operation.what} did not get its turn within {timeout_s:g} s, so nothing was stored; the "
             "disk is too slow for what is asked of it"
         )

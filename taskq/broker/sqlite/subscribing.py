@@ -31,6 +31,7 @@ class Unsubscribe(Operation[None]):
     """Close a subscription; what it holds goes back. One that was never stored is let be: its row is another's."""
 
     patient = True
+    tidies = True
 
     def __init__(self, membership: Membership, subscription: Subscription) -> None:
         self._membership = membership
@@ -48,6 +49,7 @@ class Deregister(Operation[None]):
     """Remove the row of this process, and what is still its own; the last operation of an engine."""
 
     patient = True
+    tidies = True
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership

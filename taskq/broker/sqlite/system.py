@@ -10,12 +10,15 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.engine import Engine
+from taskq.broker.sqlite.identity import Identity
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.process import Process, this_process
 from taskq.broker.sqlite.wakeups import Wakeups, WakeupSocket
+from taskq.clock import Clock
 
 
 def start_thread(engine: Engine) -> None:
@@ -33,7 +36,8 @@ def _drive(engine: Engine) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """``start`` drives an engine from now on, and returns at once. ``is_gone`` says of a process of the same boot and
-    namespace whether it has ended. ``open_database`` opens a place within so many seconds.
+    namespace whether it has ended. ``open_database`` opens a place within so many seconds. ``identity`` says, by a
+    clock, whether the file at a path is still the one that was opened.
     """
 
     start: Callable[[Engine], None] = start_thread
@@ -41,6 +45,7 @@ class System:
     is_gone: Callable[[Process], bool] = Process.is_gone
     wakeups: Callable[[], Wakeups] = WakeupSocket
     open_database: Callable[[Location, float], sqlite3.Connection] = open_database
+    identity: Callable[[Path, Clock], Identity] = Identity
 
 
 OPERATING_SYSTEM = System()

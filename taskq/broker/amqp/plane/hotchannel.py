@@ -12,6 +12,9 @@ knows: the channel is closed, and the next one of the connection comes after a p
 Cancelling a wait takes nothing back: the command was sent, and its answer is expected. An open that is cancelled is
 followed by a close, which nobody has to wait for; the number is free when the broker has answered that.
 
+When both sides close a channel in the same moment, each answers the other. RabbitMQ may end the channel for our answer
+before it has sent its own, and then never does: such a number is free again after a while.
+
 RabbitMQ 3.10 and 4.0 crash a channel, and with it the connection, on a Basic.Cancel that comes before they have
 answered the Basic.Consume. Such a cancel is held back until then, and with it all that comes behind it, acks too.
 """
@@ -35,6 +38,7 @@ from taskq.broker.amqp.plane.transport import Plane
 
 _TOLD = frozenset((Delivered, Confirmed, Returned))
 _Answer = Frame | Got
+_UNANSWERED_S = 10.0
 
 
 class HotChannel:
@@ -62,6 +66,7 @@ class HotChannel:
         self._consumes = 0  # that were sent and are not answered yet
         self._held: deque[tuple[Frame | None, bytes]] = deque()
         self._closing = False
+        self._unanswered: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         """Open it. Raises :class:`ChannelGone`. When the wait is cancelled, it is closed again."""
@@ -199,6 +204,7 @@ class HotChannel:
 
     def lose(self, reason: str) -> None:
         """End it with its connection."""
+        self._wait_no_more()
         self._end(ChannelGone(text=reason))
 
     def _answer(self, event: Answered | Got) -> None:
@@ -245,13 +251,21 @@ class HotChannel:
 
     def _closed(self, event: Closed) -> None:
         self._plane.write(packed.command(self.number, commands.Channel.CloseOk()))
-        if not self._closing or self._held:  # else our Close is on its way, and the number taken until it is answered
+        if not self._closing or self._held:
             self._forget()
+        else:  # our Close is on its way, and the number taken until it is answered
+            self._unanswered = asyncio.get_running_loop().call_later(_UNANSWERED_S, self._forget)
         self._end(ChannelGone(event.code, event.text))
 
     def _forget(self) -> None:
+        self._wait_no_more()
         self._plane.remove(self.number)
         self._free(self.number)
+
+    def _wait_no_more(self) -> None:
+        if self._unanswered is not None:
+            self._unanswered.cancel()
+            self._unanswered = None
 
     def _end(self, gone: ChannelGone) -> None:
         if self.gone is not None:

@@ -13,6 +13,7 @@ from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
 from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from tests.support.amqppeer import Peer, delivery
+from tests.support.waiting import until
 
 Ack, Close, CloseOk = commands.Basic.Ack, commands.Channel.Close, commands.Channel.CloseOk
 
@@ -123,6 +124,50 @@ async def test_when_both_close_at_once_the_number_stays_taken_until_ours_is_answ
         peer.numbers.take()
     peer.say(CloseOk())
     assert peer.numbers.take() == 1
+
+
+async def both_closed(peer: Peer) -> HotChannel:
+    """Return a channel that both sides closed in the same moment; ours is not answered."""
+    peer.silent.add(Close)
+    peer.refuse = lambda asked: (404, "NOT_FOUND - no queue") if isinstance(asked, commands.Basic.Consume) else None
+    channel, _, _ = await opened(peer)
+    asked = channel.ask(consume("missing", "tag"))
+    assert channel.leave() is not None
+    with pytest.raises(ChannelGone, match="404 NOT_FOUND"):
+        await asked
+    await turn()
+    assert [type(got) for _, got in peer.frames][-2:] == [Close, CloseOk]
+    assert len(peer.numbers) == 1
+    return channel
+
+
+async def test_when_both_close_at_once_and_ours_is_never_answered_the_number_is_free_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskq.broker.amqp.plane.hotchannel._UNANSWERED_S", 0.05)
+    peer = Peer()
+    await both_closed(peer)
+    await until(lambda: not len(peer.numbers))
+    assert peer.alive
+
+
+async def test_a_late_answer_to_our_close_frees_the_number_and_ends_the_waiting() -> None:
+    peer = Peer()
+    channel = await both_closed(peer)
+    timer = channel._unanswered
+    assert timer is not None
+    peer.say(CloseOk())
+    assert len(peer.numbers) == 0
+    assert timer.cancelled()
+
+
+async def test_no_timer_of_a_close_that_is_not_answered_outlives_the_connection() -> None:
+    peer = Peer()
+    channel = await both_closed(peer)
+    timer = channel._unanswered
+    assert timer is not None
+    peer.break_off()
+    assert timer.cancelled()
 
 
 @pytest.mark.parametrize("asked_for", [False, True])
