@@ -15,7 +15,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test bench bench-quick fmt clean lint types layers rabbitmq servers
+.PHONY: help demo check test chaos bench bench-quick audit fmt clean lint types layers rabbitmq servers
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,11 +31,21 @@ test: lint types layers rabbitmq ## everything: lint, types, layers, then the wh
 	@echo "== tests that measure time, by themselves"
 	@$(PY) -m pytest -m alone
 
+BROKER ?= rabbitmq
+SECONDS ?= 600
+SEED ?= 1
+
+chaos: $(dev) rabbitmq ## break BROKER (rabbitmq, rabbitmq4, sqlite, cluster, cluster4) for SECONDS, by SEED
+	@$(PY) -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(SEED)
+
 bench: $(dev) servers ## measure taskq beside its peers and its limit, and how cost grows (over half an hour)
 	@$(PY) -m benchmarks
 
 bench-quick: $(dev) servers ## the same in one short round, without growth (5 min)
 	@$(PY) -m benchmarks --quick
+
+audit: $(dev) ## ask for known weaknesses in what taskq installs (status 3: could not ask)
+	@$(PY) .ci/audit.py
 
 fmt: $(dev) ## format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only --quiet .

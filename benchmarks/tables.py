@@ -24,6 +24,8 @@ _HEADS = {
     "memory": "idle, MB",
 }
 
+_LONGEST_REASON = 160  # characters
+
 
 def machine(results: Results) -> str:
     """Return what the run was made on and by."""
@@ -100,7 +102,7 @@ def growth(results: Results, curve: str, x: str, columns: Sequence[str] = ("enqu
 
 def failures(results: Results) -> str:
     """Return what has no figure, and why; a sentence when there is nothing."""
-    rows = sorted({(name, reason) for name, reasons in results.failures.items() for reason in reasons.values()})
+    rows = sorted({(name, _cut(reason)) for name, reasons in results.failures.items() for reason in reasons.values()})
     return table(("", "reason"), rows) if rows else "Nothing failed."
 
 
@@ -108,6 +110,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; a `|` in a cell does not end it."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _cut(reason: str) -> str:
+    """Return the beginning of a reason; the whole of it is in the results' file."""
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
 
 def _cell(results: Results, name: str, measure: str) -> str:

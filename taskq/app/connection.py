@@ -56,7 +56,7 @@ class Backend:
 
 
 def _scheme(url: str) -> str:
-    """Return what stands before the ``://``; nothing where that is no kind of a URL, and may be a piece of a password."""
+    """Return what stands before the ``://``; nothing where that is no kind of URL, and may be a piece of a password."""
     scheme, divider, _ = url.partition("://")
     return scheme.lower() if divider and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) else ""
 

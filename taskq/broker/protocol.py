@@ -1,10 +1,9 @@
 """The contract that every broker keeps, in words; ``tests/conformance`` runs each promise on each broker.
 
-**Publish.** A publish is *confirmed* when its awaitable returns: the message is stored so that it survives
-the death of this process, of the workers, and (except on ``memory://``) of the broker. It starts at once, in
-the order of the calls. A message for a queue that does not exist raises ``Unroutable`` and is stored nowhere.
-When no confirmation comes within the timeout, ``PublishUnconfirmed`` says that it *may* be stored. A publish
-that raises anything else stored nothing.
+**Publish.** A publish is *confirmed* when its awaitable returns: the message is stored so that it survives the death of
+this process, of the workers, and (except on ``memory://``) of the broker. It starts at once, in the order of the calls.
+A message for a queue that does not exist raises ``Unroutable`` and is stored nowhere. When no confirmation comes within
+the timeout, ``PublishUnconfirmed`` says that it *may* be stored. A publish that raises anything else stored nothing.
 
 **Consume.** A consumer holds at most ``prefetch`` deliveries that are not settled. Each message is with one
 consumer at a time. A free consumer gets the next message; which of several free ones is not promised. Among
@@ -16,11 +15,10 @@ go to another consumer, with ``redeliveries`` one higher. A death is noticed at 
 lease, at most 15 s, where the broker cannot see the process). A message that came back more often than its
 queue's ``delivery_limit`` is moved to the dead-letter queue by the broker itself, without a record of ours.
 
-**Settle.** ``Delivery.settle`` publishes what replaces the delivery, waits for the confirmations, and only
-then removes the delivery. A crash in between makes a duplicate, never a loss (the embedded broker does both
-in one transaction and makes neither). It has no deadline: it tries for as long as the delivery is ours. On a
-delivery that is no longer ours (the connection, the lease or the consumer is gone) it changes nothing and
-returns ``LOST``: somebody else gets the job.
+**Settle.** ``Delivery.settle`` publishes what replaces the delivery, waits for the confirmations, and only then removes
+the delivery. A crash in between makes a duplicate, never a loss (the embedded broker does both in one transaction and
+makes neither). It has no deadline: it tries for as long as the delivery is ours. On a delivery that is no longer ours
+(the connection, the lease or the consumer is gone) it changes nothing and returns ``LOST``: somebody else gets the job.
 
 **Delay.** A message with ``not_before`` is never delivered before that instant of the wall clock, and within
 150 ms after it on an idle machine. It waits in the broker, not in a process.
@@ -94,9 +92,8 @@ class Delivery(Protocol):
     async def settle(self, replacements: Sequence[Outgoing] = (), *, keep_slot: bool = False) -> Settlement:
         """Publish ``replacements`` and remove the delivery, in the safe order; see the module.
 
-        It frees the consumer's slot for the next delivery, or with ``keep_slot`` only when
-        :meth:`release_slot` is called (a thread that cannot be stopped still runs). Cancelling the wait
-        leaves the effect open.
+        It frees the consumer's slot for the next delivery, or with ``keep_slot`` only when :meth:`release_slot` is
+        called (a thread that cannot be stopped still runs). Cancelling the wait leaves the effect open.
         """
         ...
 
@@ -104,9 +101,27 @@ class Delivery(Protocol):
         """Free the slot that a settle kept. Calling it twice is harmless."""
         ...
 
+    async def give_back(self) -> Settlement:
+        """Settle it by putting it back, as often delivered as before, anywhere in the order: a crash loses nothing.
+
+        Raises :class:`BrokerError` where the broker does not take it; then it can be settled in another way.
+        """
+        ...
+
+    async def is_ours(self) -> bool:
+        """Say whether it can still be settled, as far as the broker can tell."""
+        ...
+
 
 class Consumer(Protocol):
     """An open subscription to one queue."""
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Take no delivery from now on while it holds so many; 0: none, until it is called again.
+
+        Until it returns some may still come. Then the broker has also taken note of what was settled before the call.
+        """
+        ...
 
     async def stop(self) -> None:
         """Take no further delivery. Until it returns some may still come; those handed over can be settled."""
@@ -263,8 +278,7 @@ class Broker(Protocol):
         ...
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None]) -> Consumer:
-        """Open a consumer. ``deliver`` is called on the event loop for each delivery; it must not block or
-        raise.
+        """Open a consumer. ``deliver`` is called on the event loop for each delivery; it must not block or raise.
 
         Raises :class:`Unroutable` when there is no such queue.
         """

@@ -54,10 +54,13 @@ async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, shows
     async with app:
         if shows is None:
             print((await task.enqueue(*given.args, **given.kwargs)).id, flush=True)
-            await _mention_missing_worker(app, task)
+            if not await _has_worker(app, task):
+                _mention_missing_worker(task)
             return
+        missing = not await _has_worker(app, task)  # before the job comes, for a worker may end in the middle of it
         job = await task.submit(*given.args, **given.kwargs)
-        await _mention_missing_worker(app, task)
+        if missing:
+            _mention_missing_worker(task)
         try:
             value = await job.result()
         except TaskFailed as error:
@@ -65,6 +68,9 @@ async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, shows
         sys.stdout.write(printable_json(task.definition.signature.encode_result(value).decode()) + "\n")
 
 
-async def _mention_missing_worker(app: App, task: AnyTask) -> None:
-    if not any(state.name == task.queue and state.consumers for state in await app.queues()):
-        say(f"no worker consumes the queue {task.queue!r} at the moment; the job waits there for one")
+async def _has_worker(app: App, task: AnyTask) -> bool:
+    return any(state.name == task.queue and state.consumers for state in await app.queues())
+
+
+def _mention_missing_worker(task: AnyTask) -> None:
+    say(f"no worker consumes the queue {task.queue!r} at the moment; the job waits there for one")

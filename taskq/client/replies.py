@@ -1,9 +1,9 @@
 """The replies of one process: one inbox, opened when it is first needed, and the waits for results, by job id.
 
-Theory of operation. A wait is registered before its job is published, since the reply may overtake the confirmation.
-It is removed by whatever comes first: the reply, the end of its time, the cancellation of its ``call``, a publish
-that failed, or the end of the app. So the table is bounded by what is being waited for, whatever the broker does. A
-reply that finds no wait is late, repeated or foreign: it is dropped and counted.
+Theory of operation. A wait is registered in the turn of the loop in which its job is published, since the reply may
+overtake the confirmation. It is removed by whatever comes first: the reply, the end of its time, the cancellation of
+its ``call``, a publish that failed, or the end of the app. So the table is bounded by what is being waited for,
+whatever the broker does. A reply that finds no wait is late, repeated or foreign: it is dropped and counted.
 
 The inbox is opened for all who need it meanwhile, and each waits for that no longer than for its result.
 """
@@ -11,6 +11,7 @@ The inbox is opened for all who need it meanwhile, and each waits for that no lo
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Generic, TypeVar, assert_never
 
@@ -80,22 +81,29 @@ class PendingResult(Generic[T]):
 
     async def wait(self, timeout_s: float | None) -> T:
         """Return the result; see :meth:`taskq.tasks.job.ResultJob.result`. A cancelled wait changes nothing."""
-        self._warn_of_own_queue()
         if timeout_s is not None and not self._arrived.done():
             self._extend(timeout_s)
-        done, _ = await asyncio.wait({self._arrived}, timeout=timeout_s)
+        awaited = self._begin_wait()
+        try:
+            done, _ = await asyncio.wait({self._arrived}, timeout=timeout_s)
+        finally:
+            if awaited is not None:
+                awaited[self._definition.queue] -= 1
         if not done:
             raise ResultTimeout(self._definition.name, self.job_id, self._timeout_s if timeout_s is None else timeout_s)
         return self._opened(self._arrived.result())
 
     async def wait_once(self) -> T:
         """Return the result of a wait that has one owner: when it is cancelled, the reply is no longer waited for."""
-        self._warn_of_own_queue()
+        awaited = self._begin_wait()
         try:
             arrived = await self._arrived
         except asyncio.CancelledError:
             self.withdraw()
             raise
+        finally:
+            if awaited is not None:
+                awaited[self._definition.queue] -= 1
         return self._opened(arrived)
 
     def resolve(self, arrived: _Arrived) -> None:
@@ -120,17 +128,20 @@ class PendingResult(Generic[T]):
         self._replies.forget(self.job_id)
         self.resolve(_TimedOut())
 
-    def _warn_of_own_queue(self) -> None:
-        """Tell when a task waits for what cannot begin before the task itself has ended."""
+    def _begin_wait(self) -> Counter[str] | None:
+        """Take note in its worker that a task waits, and tell when it is for what cannot begin before its own end."""
         here, queue = current_context.get(), self._definition.queue
         if here is None or self._arrived.done():
-            return
+            return None
         context = here.context
+        if context.awaited is not None:
+            context.awaited[queue] += 1
         if context.queue == queue and context.slots == 1:
             name = self._definition.name
             self._replies.emitter.emit(
                 OwnQueueAwaited(job_id=self.job_id, task=name, queue=queue, by_task=context.task)
             )
+        return context.awaited
 
     def _extend(self, timeout_s: float) -> None:
         if self._loop.time() + timeout_s > self._until:
@@ -205,17 +216,18 @@ class ReplyInbox:
                 "reachable?"
             ) from None
 
-    def expect(
-        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
-    ) -> PendingResult[object]:
-        """Register a wait that began at ``since`` (the loop's time), or begins now.
-
-        Raises :class:`UsageError` when this process waits for that job already, or for nothing any more.
-        """
+    def check(self, job_id: str) -> None:
+        """Raise :class:`UsageError` when this process waits for that job already, or for nothing any more."""
         if self._closed:
             raise _closed()
         if job_id in self._pending:
             raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
+
+    def expect(
+        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
+    ) -> PendingResult[object]:
+        """Register a wait that began at ``since`` (the loop's time), or begins now. Raises as :meth:`check` does."""
+        self.check(job_id)
         late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
         # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
         left_s = timeout_s if late_s < _LATENESS_S else timeout_s - late_s

@@ -156,13 +156,11 @@ class JobSender:
         address = await self.replies.address(timeout_s)
         left_s = timeout_s - round(loop.time() - began, 1)
         outgoing = self.outgoing(call, job_id, reply_to=address, deadline=deadline)
-        pending = self.replies.expect(job_id, call.definition, timeout_s, since=began)
-        try:
-            # Who waits for the result waits for no confirmation beyond that.
-            return pending, self._begun(call, job_id, outgoing, min(self.limits.publish_timeout_s, left_s))
-        except BaseException:
-            pending.withdraw()
-            raise
+        self.replies.check(job_id)
+        # Who waits for the result waits for no confirmation beyond that.
+        sending = self._begun(call, job_id, outgoing, min(self.limits.publish_timeout_s, left_s))
+        # No reply can be here before this turn of the loop ends, and the message is on its way as early as can be.
+        return self.replies.expect(job_id, call.definition, timeout_s, since=began), sending
 
     def _begun(self, call: BoundCall[Any], job_id: str, outgoing: Outgoing, timeout_s: float) -> Sending:
         return Sending(call, job_id, outgoing.not_before, timeout_s, self.broker.publish(outgoing, timeout_s=timeout_s))

@@ -185,6 +185,14 @@ def _job(event: life.JobEvent) -> tuple[int, str]:
                 f"passed its limit of {event.timeout_s:g} s, but a thread cannot be stopped: it keeps its slot until "
                 "it ends (run='process' can be stopped)"
             )
+        case life.JobIsolated():
+            others = f", when {event.running} others have ended" if event.running else ""
+            return logging.WARNING, (
+                f"was in flight when {event.deaths} workers died: it runs alone{others}; until then, this worker takes "
+                "no other job"
+            )
+        case life.IsolationEnded():
+            return logging.WARNING, f"runs beside others though it was to run alone: {event.reason}"
         case life.OwnQueueAwaited():
             return logging.WARNING, (
                 f"is awaited by {event.by_task}, which holds the only slot of queue {event.queue} in this worker: "

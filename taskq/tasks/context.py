@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ class Context(Generic[S_co]):
     ``execution`` counts every start, snoozes and redeliveries too. ``deadline``: when this attempt times out.
     ``state``: what the app's lifespan yielded. ``headers``: the caller's own headers. ``log``: a logger whose
     lines carry the job.
+
+    For taskq itself: ``slots``, of the queue in this worker; ``awaited``, for how many jobs of each queue the worker's
+    tasks wait now.
     """
 
     job_id: str
@@ -55,6 +59,7 @@ class Context(Generic[S_co]):
     headers: Mapping[str, HeaderValue]
     log: LoggerAdapter[Logger]
     slots: int = 0
+    awaited: Counter[str] | None = field(default=None, repr=False, compare=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False, compare=False)
 
     @classmethod

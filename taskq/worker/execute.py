@@ -66,6 +66,11 @@ class Attempt:
         self._running: asyncio.Task[Any] | None = None
 
     @property
+    def runs(self) -> bool:
+        """Whether the task's own code is at work; before and after that it waits for us, or for the broker."""
+        return self._running is not None
+
+    @property
     def overruns(self) -> bool:
         """Whether the attempt is over but its thread is not."""
         return self.thread is not None and not self.thread.done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,7 +53,10 @@ class Tally:
 
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
-    """What executions share: the broker, the app's tables, and the worker's own state."""
+    """What executions share: the broker, the app's tables, and the worker's own state.
+
+    ``awaited``: for how many jobs of each queue they wait now.
+    """
 
     broker: Broker
     clock: Clock
@@ -66,6 +70,7 @@ class Pipeline:
     state: Any = None
     tally: Tally = field(default_factory=Tally)
     limits: TimeLimits = field(default_factory=TimeLimits)
+    awaited: Counter[str] = field(default_factory=Counter[str])
 
     async def handle(self, delivery: Delivery, attempt: Attempt) -> None:
         """Take a delivery to its end. It raises only when it is cancelled from outside."""
@@ -197,6 +202,7 @@ class Pipeline:
             headers=h.users(job.message.headers),
             log=JobLog(job_id=job.job_id, task=name, queue=job.queue, attempt=job.attempt),
             slots=self.slots[job.queue],
+            awaited=self.awaited,
             _loop=loop,
         )
 

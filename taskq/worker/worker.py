@@ -1,9 +1,9 @@
 """A worker: consumers on queues, an asyncio task for each execution, and an orderly end.
 
-Shutdown. Stop taking jobs; let the running ones end within the grace time; cut the rest and hand them back; close the
-consumers, which gives back whatever is left. A second signal skips the rest of the grace. Executions are deliberately
-not in a ``TaskGroup``: one that cannot be ended (a thread, a coroutine that swallows its cancellation) must not hold
-the exit.
+Shutdown. Stop taking jobs, and give back what was to run alone and has not begun; let the running ones end within the
+grace time; cut the rest and hand them back; close the consumers, which gives back whatever is left. A second signal
+skips the rest of the grace. Executions are deliberately not in a ``TaskGroup``: one that cannot be ended (a thread, a
+coroutine that swallows its cancellation) must not hold the exit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from taskq.broker.protocol import Consumer, Delivery
 from taskq.lifecycle import WorkerStarted, WorkerStopped, WorkerStopping
 from taskq.worker.burst import is_drained
 from taskq.worker.execute import Attempt
+from taskq.worker.isolation import Isolation
 from taskq.worker.pipeline import Pipeline
 from taskq.worker.watchdog import Watchdog
 
@@ -71,6 +72,7 @@ class Worker:
         self._own_task: asyncio.Task[Any] | None = None
         pipeline.tally.limit = options.max_jobs
         self._overrunning: set[asyncio.Future[Any]] = set()
+        self._isolation = Isolation(pipeline, self._running, self._begin, self._fail)
         self._failed: BaseException | None = None
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
@@ -95,6 +97,10 @@ class Worker:
         """How many executions it is at, from their delivery to their last event."""
         return len(self._running)
 
+    @property
+    def _busy(self) -> bool:
+        return bool(self._running) or self._isolation.busy
+
     def use_state(self, state: Any) -> None:
         """Give tasks ``state`` instead of what the lifespan yields, which is not run then. Only before :meth:`run`."""
         self._lifespan = partial(nullcontext, state)
@@ -110,8 +116,9 @@ class Worker:
     async def run(self) -> WorkerReport:
         """Work until :meth:`stop`, the end of a burst, or the job limit, then shut down in order.
 
-        Cancelling it shuts down without grace. Raises what the lifespan raises, and a :class:`BrokerError` when the
-        consumers cannot be opened.
+        Cancelling it shuts down without grace; it can be cancelled again to end that too, and what still runs then
+        counts as killed. Raises what the lifespan raises, and a :class:`BrokerError` when the consumers cannot be
+        opened.
         """
         pipeline = self._pipeline
         self._own_task = asyncio.current_task()
@@ -120,10 +127,11 @@ class Worker:
             stack.callback(pipeline.processes.close)
             stack.callback(pipeline.limits.close)
             stack.enter_context(Watchdog(pipeline.emitter))
-            consumers: list[Consumer] = []
+            consumers: dict[str, Consumer] = {}
             try:
                 for queue, prefetch in sorted(pipeline.slots.items()):
-                    consumers.append(await self._open(stack, queue, prefetch))
+                    consumers[queue] = await self._open(stack, queue, prefetch)
+                self._isolation.use(consumers)
                 pipeline.emitter.emit(WorkerStarted(app=self._options.app, pid=getpid(), queues=self.slots))
                 self.started.set()
                 stack.push_async_callback(self._begin_beside())
@@ -133,7 +141,7 @@ class Worker:
                 self._cut.set()
                 raise
             finally:
-                await self._shut_down(consumers)
+                await self._shut_down_whole(consumers.values())
         report = self._report()
         tally = pipeline.tally
         pipeline.emitter.emit(WorkerStopped(executed=tally.executed, dead=tally.dead, threads=report.left_behind))
@@ -162,10 +170,15 @@ class Worker:
         return consumer
 
     def _deliver(self, delivery: Delivery) -> None:
+        if delivery.redeliveries < self._isolation.looks_from or not self._isolation.takes(delivery):
+            self._begin(delivery)
+
+    def _begin(self, delivery: Delivery) -> asyncio.Task[None]:
         attempt = Attempt(self._own_task)
         task = asyncio.get_running_loop().create_task(self._pipeline.handle(delivery, attempt))
         self._running[task] = attempt, delivery
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         attempt, _ = self._running.pop(task)
@@ -173,25 +186,39 @@ class Worker:
             self._overrunning.add(attempt.thread)
             attempt.thread.add_done_callback(self._overrunning.discard)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed = error  # a bug of ours: end loudly, the broker gives the jobs to others
-            self.stop(f"an execution failed inside the worker: {error!r}")
+            self._fail(error)
         if self._pipeline.tally.full and not self._running and not self._stopping.is_set():
             self.stop(f"{self._options.max_jobs} jobs executed")
+
+    def _fail(self, error: BaseException) -> None:
+        """End loudly, because of a bug of ours; the broker gives the jobs to others."""
+        self._failed = error
+        self.stop(f"an execution failed inside the worker: {error!r}")
 
     async def _until_stopped(self) -> None:
         if not self._options.burst:
             await self._stopping.wait()
         while not self._stopping.is_set():
             # Looked at again after the question: a job that was on its way to us then is here now.
-            if not self._running and await is_drained(self._pipeline) and not self._running:
+            if not self._busy and await is_drained(self._pipeline) and not self._busy:
                 self.stop("the queues are empty")
             else:
                 await _first(self._stopping.wait(), asyncio.sleep(_BURST_POLL_S))
 
+    async def _shut_down_whole(self, consumers: Iterable[Consumer]) -> None:
+        """Shut down. Cancelling it ends the grace, as a second signal does; cancelling it again leaves it undone."""
+        shutdown = asyncio.create_task(self._shut_down(consumers), name="taskq: shutdown")
+        try:
+            await asyncio.shield(shutdown)
+        except asyncio.CancelledError:
+            self._cut.set()
+            await shutdown
+            raise
+
     async def _shut_down(self, consumers: Iterable[Consumer]) -> None:
         grace_s = 0.0 if self._cut.is_set() else self._options.grace_s
         self._pipeline.emitter.emit(WorkerStopping(reason=self._reason, running=len(self._running), grace_s=grace_s))
-        await asyncio.gather(*(consumer.stop() for consumer in consumers))
+        await self._isolation.end(asyncio.gather(*(consumer.stop() for consumer in consumers)))
         if grace_s:
             await _first(self._cut.wait(), self._all_ended(grace_s))
         for attempt, _ in list(self._running.values()):
@@ -201,8 +228,12 @@ class Worker:
         await asyncio.gather(*(consumer.close() for consumer in consumers))  # each may wait for a broker that is stuck
 
     async def _hand_back_stuck(self) -> None:
-        """Hand back the jobs of coroutines that swallow their cancellation; closing would count it as a death."""
-        stuck = [self._pipeline.hand_back(delivery, attempt) for attempt, delivery in self._running.values()]
+        """Hand back the jobs of coroutines that swallow their cancellation; closing would count it as a death.
+
+        One whose code has ended is being settled: the broker is slow, and takes note of it when it can.
+        """
+        running = self._running.values()
+        stuck = [self._pipeline.hand_back(delivery, attempt) for attempt, delivery in running if attempt.runs]
         with suppress(TimeoutError):
             async with asyncio.timeout(_CUT_S):
                 await asyncio.gather(*stuck)

@@ -70,7 +70,7 @@ class Fuzzer(ABC):
 def run(
     fuzzer: Fuzzer, seed: int, *, seconds: float | None = None, executions: int | None = None, first: int = 0
 ) -> Outcome:
-    """Try inputs until the time or their number is over, or one fails. One of ``seconds`` and ``executions`` is given."""
+    """Try inputs until the time or their number is over, or one fails. ``seconds`` or ``executions`` is given."""
     outcome = Outcome()
     began = time.monotonic()
     number = first

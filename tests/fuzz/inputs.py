@@ -130,7 +130,7 @@ def short_text(rng: Random) -> bytes:
     return rng.choice(ODD_TEXTS).encode()[:255]
 
 
-def field(rng: Random, depth: int = 0) -> bytes:
+def field(rng: Random, depth: int = 0) -> bytes:  # noqa: PLR0912  # one line for each type
     """Return a value of a field table with the letter of its type."""
     if depth < 40 and rng.random() < 0.15:
         return nested(rng, depth)

@@ -1,7 +1,7 @@
 """The data plane fed with what no good broker sends: tables, content headers, and streams cut into pieces.
 
-What has to hold: nothing but `ProtocolViolation` comes out of reading, nothing but `Unencodable` out of writing; what was
-read is written again as something that reads the same; what is remembered of one message changes nothing about the
+What has to hold: nothing but `ProtocolViolation` comes out of reading, nothing but `Unencodable` out of writing; what
+was read is written again as something that reads the same; what is remembered of one message changes nothing about the
 next; the way that takes whole deliveries says the same as the one that goes frame by frame, wherever the stream is cut;
 and whatever a broker sends, a plane with channels survives it or gives the connection up, and writes whole frames only.
 Where pamqp reads something without an error, it reads the same.
@@ -140,7 +140,7 @@ def check_table(data: bytes) -> None:
 
 
 def check_headers(data: bytes) -> None:
-    """The way over what is remembered says the same as the plain one, the first time and the second, read and written."""
+    """The way over what is remembered says the same as the plain one, the first time and the second, both ways."""
     expected = _read(decode_table, data, 0)
     for _ in range(2):
         got = _read(decode_headers, data, 0)
@@ -425,7 +425,7 @@ def _frames(data: bytes) -> Iterator[bytes]:
 
 
 def check_channels(cut: tuple[bytes, ...]) -> None:
-    """A plane with two channels, whose owners wait for answers, takes it or ends the connection; it writes whole frames."""
+    """A plane with two channels whose owners wait for answers takes it or ends the connection; it writes frames."""
     asyncio.run(_through_channels(cut))
 
 

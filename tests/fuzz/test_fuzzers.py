@@ -1,16 +1,23 @@
-"""A few seconds of each fuzzer on every run, with seeds that stay; and what a fuzzer does when there is something to find."""
+"""A few seconds of each fuzzer on every run, with seeds that stay; and what a fuzzer does with what it finds."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from random import Random
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from taskq.broker.amqp.plane import jobtables, tables
+from taskq.cli import letters
+from taskq.observability import lines
+from tests.fuzz import plane
 from tests.fuzz.__main__ import FUZZERS, report
 from tests.fuzz.engine import Case, Fuzzer, run, smaller_bytes
 
-EXECUTIONS = {"wire": 2_500, "plane": 2_500}
+EXECUTIONS = {"wire": 1_500, "plane": 1_200}
 
 
 @pytest.mark.parametrize("what", FUZZERS)
@@ -25,6 +32,30 @@ def test_a_seed_and_a_number_always_make_the_same_input(what: str) -> None:
     one, other = FUZZERS[what](), FUZZERS[what]()
     for number in range(200):
         assert repr(one.draw(Random(f"7:{number}"))) == repr(other.draw(Random(f"7:{number}")))
+
+
+def _shared(data: bytes, start: int, *, plain: Any = jobtables.decode_headers) -> Any:
+    """Read headers, and give away what is remembered of them, so that who gets it changes it for the next."""
+    got, end = plain(data, start)
+    return _SHARED.setdefault(data, got), end
+
+
+_SHARED: dict[bytes, Any] = {}
+BUGS = [
+    pytest.param("plane", plane, "decode_headers", _shared, id="what is remembered is shared"),
+    pytest.param("plane", tables, "_DEEPEST", 10**6, id="tables of any depth are read"),
+    pytest.param("wire", lines, "one_line", str, id="a line of a log is forged"),
+    pytest.param("wire", letters, "one_line", str, id="a terminal is steered"),
+]
+
+
+@pytest.mark.parametrize(("what", "module", "name", "bug"), BUGS)
+def test_a_bug_in_the_code_under_test_is_found(
+    what: str, module: ModuleType, name: str, bug: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, bug)
+    monkeypatch.setattr(FUZZERS[what], "smaller", lambda self, case: iter(()))
+    assert run(FUZZERS[what](), 20_261_125, executions=3_000).finding is not None
 
 
 class Planted(Fuzzer):
@@ -43,11 +74,15 @@ class Planted(Fuzzer):
         if self.fault == "raises":
             raise KeyError(case.data)
         if self.fault == "memory":
-            bytearray(64 << 20)
+            bytearray(16 << 20)
         if self.fault == "time":
-            sum(range(60_000_000))
+            began = time.process_time()
+            while time.process_time() - began < 0.55:
+                pass
 
     def smaller(self, case: Case) -> Iterator[Case]:
+        if self.fault == "time":  # each step would take as long
+            return
         for data in smaller_bytes(case.data):
             yield Case(case.kind, data, len(data))
 

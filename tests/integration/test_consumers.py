@@ -164,7 +164,7 @@ async def test_a_right_that_was_taken_away_is_told_and_the_consumer_comes_back_w
         own_node.allow("ada", "/", "^nothing$")
         await asyncio.to_thread(own_node.close_connections)
         await until(lambda: len(reasons(told.events)) == 2)
-        assert "the user 'ada' lacks the 'configure' permission for queue 'work" in reasons(told.events)[1]
+        assert "the user 'ada' lacks the 'read' permission for queue 'work'" in reasons(told.events)[1]
         assert "secret" not in reasons(told.events)[1]
         own_node.allow("ada", "/")
         await broker.publish(to("work", b"after"), timeout_s=10)

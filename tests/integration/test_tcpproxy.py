@@ -98,3 +98,48 @@ async def test_a_cut_after_some_bytes_comes_in_the_middle(proxy: TcpProxy) -> No
     assert await reader.read(100) == b"0123456"
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_half_open_swallows_what_is_old_and_lets_new_connections_pass(proxy: TcpProxy) -> None:
+    reader, old = await connected(proxy)
+    proxy.half_open()
+    old.write(b"gone")
+    _, new = await connected(proxy)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await reader.read(1)
+    for each in (old, new):
+        each.close()
+
+
+async def test_an_end_on_a_half_open_connection_is_not_told_to_the_other_end(proxy: TcpProxy) -> None:
+    _, old = await connected(proxy)
+    proxy.half_open()
+    old.close()
+    await old.wait_closed()
+    with pytest.raises(TimeoutError):
+        await until(lambda: proxy.connections == 0, timeout_s=0.05)
+
+
+async def test_a_trickle_lets_everything_through_and_takes_its_time(proxy: TcpProxy) -> None:
+    reader, writer = await connected(proxy)
+    proxy.trickle(2, 0.02)
+    began = asyncio.get_running_loop().time()
+    writer.write(b"0123456789")
+    assert await reader.readexactly(10) == b"0123456789"
+    assert asyncio.get_running_loop().time() - began > 0.07
+    proxy.flow()
+    writer.write(b"x" * 100_000)
+    async with asyncio.timeout(5):
+        await reader.readexactly(100_000)
+    writer.close()
+
+
+async def test_it_says_which_cuts_are_still_to_come(proxy: TcpProxy) -> None:
+    reader, writer = await connected(proxy)
+    proxy.cut_in(3)
+    assert proxy.cuts_left == 1
+    writer.write(b"0123456789")
+    assert await reader.read(100) == b"012"
+    await until(lambda: proxy.cuts_left == 0)
+    writer.close()

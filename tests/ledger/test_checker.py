@@ -21,11 +21,14 @@ from tests.support.ledger import (
     Left,
     Outcome,
     Record,
+    Refused,
     Report,
     Started,
+    Unanswered,
     Wanted,
     check,
 )
+from tests.support.ledger.records import CLOCK_JUMP, NODE_LOST
 
 KILL_PID = 66
 
@@ -130,7 +133,60 @@ class Story:
     def sent_in_vain(self) -> None:
         self.send(confirmed=False)
 
+    def refused(self) -> None:
+        self.records.append(Refused(job=self.send(confirmed=False), at=self.tick(), why="no queue"))
+
+    def answered_too_late(self) -> None:
+        job = self.send()
+        self.give_up(job, after_s=60)
+        self.run(job)
+
+    def unanswered_while_the_broker_was_away(self) -> None:
+        job = self.send()
+        self.run(job)
+        self.now += 60
+        began = self.tick()
+        self.give_up(job)
+        self.records.append(Fault(what="broker away", at=began, until=self.tick()))
+
+    def unanswered_since_the_node_of_its_reply_queue_was_lost(self) -> None:
+        self.now += 60
+        job = self.send()
+        began = self.tick()
+        self.run(job)
+        self.records.append(Fault(what=f"{NODE_LOST}: SIGKILL", at=began, until=self.tick()))
+        self.give_up(job, after_s=60)
+
+    def give_up(self, job: str, *, after_s: float = 0.01) -> None:
+        self.records.append(Unanswered(job=job, at=self.tick(after_s), why="no result in time"))
+
     # Violations.
+
+    def ran_though_refused(self) -> str:
+        job = self.send(confirmed=False)
+        self.records.append(Refused(job=job, at=self.tick(), why="no queue"))
+        self.run(job)
+        return job
+
+    def dead_though_refused(self) -> str:
+        job = self.send(confirmed=False)
+        self.records.append(Refused(job=job, at=self.tick(), why="no queue"))
+        self.run(job, Outcome.FAILED)
+        self.die(job)
+        return job
+
+    def failed_again_and_again_at_one_attempt(self) -> str:
+        job = self.send(attempts=2)
+        for execution in (1, 2, 3):
+            self.run(job, Outcome.FAILED, attempt=1, execution=execution)
+        self.die(job)
+        return job
+
+    def result_that_never_came(self) -> str:
+        job = self.send()
+        self.run(job)
+        self.give_up(job, after_s=60)
+        return job
 
     def lost_before_it_ran(self) -> str:
         return self.send()
@@ -234,6 +290,10 @@ CLEAN: list[Callable[[Story], None]] = [
     Story.handed_back,
     Story.ran_unconfirmed,
     Story.sent_in_vain,
+    Story.refused,
+    Story.answered_too_late,
+    Story.unanswered_while_the_broker_was_away,
+    Story.unanswered_since_the_node_of_its_reply_queue_was_lost,
 ]
 VIOLATIONS: list[tuple[Kind, Callable[[Story], str]]] = [
     (Kind.LOST, Story.lost_before_it_ran),
@@ -247,6 +307,10 @@ VIOLATIONS: list[tuple[Kind, Callable[[Story], str]]] = [
     (Kind.DUPLICATED, Story.returned_and_expired),
     (Kind.NEVER_ENQUEUED, Story.ran_uncalled),
     (Kind.NEVER_ENQUEUED, Story.dead_uncalled),
+    (Kind.REFUSED, Story.ran_though_refused),
+    (Kind.REFUSED, Story.dead_though_refused),
+    (Kind.REPEATED, Story.failed_again_and_again_at_one_attempt),
+    (Kind.UNANSWERED, Story.result_that_never_came),
     (Kind.EARLY, Story.early),
     (Kind.WRONG_CALLER, Story.answered_wrongly),
     (Kind.ABOVE_POLICY, Story.tried_too_often),
@@ -340,6 +404,69 @@ def test_a_kill_between_two_attempts_explains_two_chains_of_them() -> None:
     assert [finding.kind for finding in story.report().findings] == [Kind.DUPLICATED]
 
 
+def sent_twice(*, at: float, until: float, pid: int | None) -> Report:
+    """A job that was sent from 1 to 2 by process 5, and returned twice in process 7, with a fault of ``pid``."""
+    wanted = Wanted(job="a", at=1, pid=5)
+    runs = [Started(job="a", at=time, pid=7, attempt=1, execution=1) for time in (10, 20)]
+    ends = [Ended(job="a", at=time, pid=7, attempt=1, execution=1, outcome=Outcome.RETURNED) for time in (10.5, 20.5)]
+    fault = Fault(what="connections reset", at=at, until=until, pid=pid)
+    history = History((wanted, Confirmed(job="a", at=2), *runs, *ends, fault))
+    return check(history, FinalState(), settle_within_s=1.0)
+
+
+@pytest.mark.parametrize("pid", [5, None])
+def test_a_fault_of_its_producer_while_it_was_sent_explains_that_it_was_sent_twice(pid: int | None) -> None:
+    assert sent_twice(at=1.5, until=1.6, pid=pid).violations == ()
+    assert [finding.kind for finding in sent_twice(at=1.5, until=1.6, pid=pid).findings] == [Kind.DUPLICATED]
+
+
+def test_a_fault_of_its_producer_after_the_confirm_explains_nothing() -> None:
+    assert [finding.kind for finding in sent_twice(at=3, until=4, pid=5).violations] == [Kind.DUPLICATED]
+
+
+def test_a_fault_of_the_broker_may_double_what_waits_there_until_it_was_settled() -> None:
+    assert sent_twice(at=3, until=4, pid=None).violations == ()
+    assert [finding.kind for finding in sent_twice(at=12, until=13, pid=None).violations] == [Kind.DUPLICATED]
+
+
+def test_a_fault_explains_one_more_chain_of_attempts_and_not_any_number() -> None:
+    def chains(number: int) -> list[Kind]:
+        story = Story()
+        job = story.send(attempts=2)
+        story.run(job, None, pid=KILL_PID)
+        story.kill(KILL_PID)
+        for execution in range(number):
+            story.run(job, Outcome.FAILED, attempt=1, execution=execution)
+            story.run(job, Outcome.FAILED, attempt=2, execution=execution)
+        story.die(job)
+        return [finding.kind for finding in story.report().violations]
+
+    assert chains(2) == []
+    assert chains(3) == [Kind.REPEATED]
+
+
+def early(*, pid: int, at: float) -> Report:
+    """A job of process 5, sent from 1 to 2, that ran at 3, before its ETA; with a clock jump of ``pid``."""
+    records: list[Record] = [
+        Wanted(job="a", at=1, pid=5, not_before=9),
+        Confirmed(job="a", at=2),
+        Started(job="a", at=3, pid=7, attempt=1, execution=1),
+        Ended(job="a", at=4, pid=7, attempt=1, execution=1, outcome=Outcome.RETURNED),
+        Fault(what=CLOCK_JUMP, at=at, until=at + 0.1, pid=pid),
+    ]
+    return check(History(tuple(records)), FinalState())
+
+
+def test_a_clock_that_jumped_where_and_while_a_job_was_sent_explains_that_it_ran_early() -> None:
+    assert [finding.kind for finding in early(pid=5, at=1.5).findings] == [Kind.EARLY]
+    assert early(pid=5, at=1.5).violations == ()
+
+
+@pytest.mark.parametrize(("pid", "at"), [(7, 1.5), (5, 2.5)])
+def test_a_clock_that_jumped_elsewhere_or_later_explains_nothing(pid: int, at: float) -> None:
+    assert [finding.kind for finding in early(pid=pid, at=at).violations] == [Kind.EARLY]
+
+
 def test_three_ends_are_two_duplicates() -> None:
     story = Story()
     job = story.send()
@@ -370,5 +497,5 @@ def test_the_report_says_how_much_there_was_to_look_at() -> None:
     for life in CLEAN:
         life(story)
     text = str(check(History(tuple(story.records), ("1-1.ledger",)), FinalState(tuple(story.dead))))
-    assert "12 wanted, 10 confirmed, 14 executions, 11 ended, 3 dead; 2 faults, 1 torn ledgers" in text
+    assert "16 wanted, 13 confirmed, 17 executions, 14 ended, 3 dead; 4 faults, 1 torn ledgers" in text
     assert "lost 0" in text

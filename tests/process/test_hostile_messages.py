@@ -1,4 +1,4 @@
-"""Hostile messages between good jobs: the worker neither dies, nor stalls, nor grows, and buries each with its reason."""
+"""Hostile messages between good jobs: the worker neither dies, stalls nor grows, and buries each with its reason."""
 
 from __future__ import annotations
 

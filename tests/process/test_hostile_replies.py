@@ -1,4 +1,4 @@
-"""Hostile replies to the reply queue of a client: dropped and counted, or a clear error for the one caller concerned."""
+"""Hostile replies to the reply queue of a client: dropped and counted, or a clear error for the caller concerned."""
 
 from __future__ import annotations
 

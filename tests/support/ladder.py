@@ -23,10 +23,16 @@ async def make_ladder(url: str) -> None:
 
 async def in_ladder(broker: AmqpBroker) -> int:
     """Return how many messages wait in the ladder, or have come out of it where no queue takes them."""
-    total = 0
+    return sum((await levels_of(broker)).values())
+
+
+async def levels_of(broker: AmqpBroker) -> dict[str, int]:
+    """Return how many messages wait in each queue of the ladder that holds any."""
+    held = dict[str, int]()
     for name in (UNROUTABLE, *map(level_name, range(LEVELS))):
         counts = await broker.declarer.counts(name)
         if counts is None:
-            return 0  # it was never made
-        total += counts.ready
-    return total
+            return {}  # it was never made
+        if counts.ready:
+            held[name] = counts.ready
+    return held

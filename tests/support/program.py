@@ -21,11 +21,14 @@ from taskq.worker.execute import Run
 from tests.support.ledger import Pen
 
 LEDGER = "PROOF_LEDGER"
+CROWDS = ("crowd", "throng", "classic-crowd")
 _LOOK_S = 0.01
 _LONGEST_S = 60.0
 
 app: TaskQ[object] = TaskQ("proof")
 app.add_queue(Queue("fragile", delivery_limit=2))
+for crowd in CROWDS:
+    app.add_queue(Queue(crowd, type="classic" if crowd.startswith("classic") else "quorum", delivery_limit=5))
 
 
 @cache
@@ -111,6 +114,25 @@ async def kill_worker() -> None:
 async def neighbour(number: int) -> int:
     """Run beside a job that kills."""
     return number
+
+
+async def _explode() -> None:
+    """Kill the process that runs this, some time after it began, as a fault of it that the ledger knows."""
+    await asyncio.sleep(0.05)
+    pid = os.getpid()
+    with _pen(os.environ[LEDGER]).fault("SIGKILL", pid=pid):
+        pass
+    os.kill(pid, signal.SIGKILL)
+
+
+async def _stand_by(ctx: Context, seconds: float = 0.02) -> str:
+    """Run beside whatever happens, and return the own job id."""
+    await asyncio.sleep(seconds)
+    return ctx.job_id
+
+
+bombs = {name: app.task(name=f"bomb-{name}", queue=name)(_explode) for name in CROWDS}
+bystanders = {name: app.task(name=f"bystander-{name}", queue=name, context=True)(_stand_by) for name in CROWDS}
 
 
 @app.task(queue="strict")

@@ -16,7 +16,7 @@ class Shop:
     """An app in memory with jobs that wait for the test, and all that it told."""
 
     def __init__(self, **settings: Any) -> None:
-        self.app: TaskQ[Any] = TaskQ("shop", url=f"memory://{id(self)}", **settings)
+        self.app: TaskQ[Any] = TaskQ("shop", **{"url": f"memory://{id(self)}"} | settings)
         self.go_on = asyncio.Event()
         self.begun: list[tuple[int, int]] = []
         self.ended: list[int] = []

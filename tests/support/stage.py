@@ -15,7 +15,7 @@ from taskq.broker.amqp.broker import AmqpBroker
 from taskq.broker.protocol import Broker
 from taskq.wire.dead import DeadLetter
 from taskq.wire.ids import new_job_id
-from tests.support.ladder import in_ladder, make_ladder
+from tests.support.ladder import in_ladder, levels_of, make_ladder
 from tests.support.ledger import (
     Dead,
     Ended,
@@ -117,6 +117,10 @@ class Stage:
         """Return the jobs that have returned so far."""
         return {end.job for end in self.history.of(Ended) if end.outcome is Outcome.RETURNED}
 
+    def ends(self, pid: int) -> list[Ended]:
+        """Return the ends of executions in one worker process."""
+        return list(read_history(self.folder / "ledger", pid=pid).of(Ended))
+
     def running(self, pid: int) -> set[str]:
         """Return the jobs that one worker process runs now."""
         own = read_history(self.folder / "ledger", pid=pid)
@@ -155,29 +159,34 @@ class Stage:
 
     async def _until_empty(self, within_s: float) -> None:
         looks = 1 if self.embedded else _LOOKS
+        held = ""
 
         async def empty() -> bool:
-            nonlocal looks
-            looks = looks - 1 if not await self._holds_anything() else _LOOKS
+            nonlocal looks, held
+            held = await self._held()
+            looks = looks - 1 if not held else _LOOKS
             return looks <= 0
 
-        await eventually(empty, "all queues are empty", within_s=within_s, look_s=0.1, detail=self._logs)
+        await eventually(
+            empty, "all queues are empty", within_s=within_s, look_s=0.1, detail=lambda: f"{held}\n{self._logs()}"
+        )
 
     async def dead(self, queue: str) -> list[DeadLetter]:
         """Return the dead letters of a queue."""
         return await self.app.dead_letters.list(queue, limit=MANY)
 
-    async def report(self) -> Report:
-        """Compare the ledger with the broker as it is now."""
-        return check(self.history, await self._final_state())
+    async def report(self, *, settle_within_s: float = 2.0) -> Report:
+        """Compare the ledger with the broker as it is now; ``settle_within_s`` as in :func:`check`."""
+        return check(self.history, await self._final_state(), settle_within_s=settle_within_s)
 
-    async def _holds_anything(self) -> bool:
-        if any(q.ready or q.unsettled or q.delayed for q in await self._work_queues()):
-            return True
-        if not isinstance(self.broker, AmqpBroker):
-            return False
-        living = [worker.pid for worker in self.workers.all if worker.status is None]
-        return bool(await in_ladder(self.broker)) or any(self.running(pid) for pid in living)
+    async def _held(self) -> str:
+        """Say what the queues hold; nothing when they are empty."""
+        held = [str(state) for state in await self._work_queues() if state.ready or state.unsettled or state.delayed]
+        if isinstance(self.broker, AmqpBroker):
+            held += [f"{name}: {ready}" for name, ready in (await levels_of(self.broker)).items()]
+            living = [worker.pid for worker in self.workers.all if worker.status is None]
+            held += [f"worker {pid} runs {', '.join(jobs)}" for pid in living if (jobs := self.running(pid))]
+        return "; ".join(held)
 
     async def _final_state(self) -> FinalState:
         dead: list[Dead] = []

@@ -32,7 +32,7 @@ class TcpProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.swallows = False
-        self.cut_after: int | None = None
+        self._trickle: tuple[int, float] | None = None
         self.port = 0
         self.accepted = 0
 
@@ -83,18 +83,32 @@ class TcpProxy:
         """Throw away all that comes, in both directions; new connections are accepted and never answered."""
         self.swallows = True
 
+    def half_open(self) -> None:
+        """Throw away all that comes on the connections of now; new ones pass. Their ends do not hear of each other."""
+        for pair in self._pairs:
+            pair.swallows = True
+
+    def trickle(self, size: int, pause_s: float) -> None:
+        """Forward so many bytes at a time, in each direction, with a pause after each."""
+        self._trickle = size, pause_s
+
     def flow(self) -> None:
-        """Forward again, after a stall or a black hole; connections that lost bytes are reset."""
+        """Forward again, after a stall, a trickle or a black hole; connections that lost bytes are reset."""
         if self.swallows:
             self.swallows = False
             self.reset()
+        self._trickle = None
         self._flowing.set()
 
     def cut_in(self, size: int) -> None:
         """Cut each connection when so many more bytes have gone to the client: in the middle of a frame, likely."""
-        self.cut_after = size
         for pair in self._pairs:
             pair.left = size
+
+    @property
+    def cuts_left(self) -> int:
+        """How many connections :meth:`cut_in` has still to cut."""
+        return sum(pair.left is not None for pair in self._pairs)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -124,16 +138,21 @@ class TcpProxy:
     ) -> None:
         while data := await reader.read(_CHUNK):
             await self._flowing.wait()
-            if self.swallows:
+            if self.swallows or pair.swallows:
                 continue
             if counts and pair.left is not None:
                 data, pair.left = data[: pair.left], pair.left - len(data)
+            while self._trickle is not None and data:
+                size, pause_s = self._trickle
+                writer.write(data[:size])
+                data = data[size:]
+                await asyncio.sleep(pause_s)
             writer.write(data)
             await writer.drain()
             if counts and pair.left is not None and pair.left <= 0:
                 pair.left = None
                 break
-        if not self.swallows:
+        if not self.swallows and not pair.swallows:
             pair.close()
 
 
@@ -143,6 +162,7 @@ class _Pair:
     def __init__(self, here: asyncio.StreamWriter, there: asyncio.StreamWriter) -> None:
         self._ends = here, there
         self.left: int | None = None
+        self.swallows = False
 
     def close(self) -> None:
         for end in self._ends:

@@ -129,7 +129,9 @@ async def test_events_of_another_thread_reach_functions_at_once_and_coroutines_o
 
 
 def test_events_are_values() -> None:
-    assert JobEnqueued(job_id="j", task="t", queue="q", not_before=None) == ENQUEUED
-    changed: Any = ENQUEUED
+    again: Any = JobEnqueued(job_id="j", task="t", queue="q", not_before=None)
+    assert (again, hash(again)) == (ENQUEUED, hash(ENQUEUED))
+    assert again not in {JobEnqueued(job_id="j", task="t", queue="q", not_before=1.0), BLOCKED}
+    assert repr(again) == "JobEnqueued(job_id='j', task='t', queue='q', not_before=None)"
     with pytest.raises(AttributeError):
-        changed.job_id = "other"
+        again.job_id = "other"

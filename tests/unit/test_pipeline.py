@@ -41,6 +41,13 @@ async def test_retry_chain_counts_attempts_and_tells_the_caller_at_its_end(kit: 
     assert kit.h.dead == []
 
 
+async def test_a_backoff_waits_in_the_broker_and_holds_no_slot(kit: Kit) -> None:
+    await flaky.enqueue(2)
+    await kit.h.drain(timeout=5)  # of real time: the backoff takes 10 s of the test's clock, which stands still
+    assert runs == [(1, 1)]
+    assert [(state.delayed, state.unsettled) for state in await app.queues() if state.name == "default"] == [(1, 0)]
+
+
 async def test_exhausted_job_is_a_dead_letter_that_names_all_of_it_and_the_caller_is_told(kit: Kit) -> None:
     began = kit.h.clock.now()
     job = await flaky.with_options(headers={"tenant": "acme"}).submit(9)

@@ -112,7 +112,7 @@ def test_a_dead_letter_as_json_can_be_read_by_programs_and_on_a_terminal(
 def test_any_body_can_be_shown(body: bytes, key: str, capsys: pytest.CaptureFixture[str]) -> None:
     read = read_dead_letter(Message(body=body, message_id="m"), "work")
     show_json(as_json(read, whole=True))
-    assert key in json.loads(capsys.readouterr().out, parse_constant=lambda constant: pytest.fail(constant))
+    assert key in json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     show_letter(read)
     harmless(capsys.readouterr().out)
 

@@ -1,4 +1,4 @@
-"""A password in a URL comes out nowhere: not in an error, whatever it is chained to, nor in a log, a repr or a command."""
+"""A password in a URL comes out nowhere: in no error, nor what it is chained to, in no log, repr or command."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Everything(logging.Handler):
 def logged() -> Iterator[Everything]:
     """All that is logged at level DEBUG, whoever logs it."""
     handler, root = Everything(), logging.getLogger()
-    names = [name for name in logging.root.manager.loggerDict]
+    names = list(logging.root.manager.loggerDict)
     levels = {name: logging.getLogger(name).level for name in ("", *names)}
     for name in levels:
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -125,12 +125,10 @@ async def said_by(url: Any, **settings: Any) -> list[str]:
     """Open an app, which fails; return all that the error says."""
     app: TaskQ[Any] = TaskQ("shop", url=url, connect_timeout=0.4, **settings)
     said = [repr(app), str(app)]
-    try:
+    with pytest.raises(TaskqError) as raised:
         async with app:
             pytest.fail("it was opened")
-    except (TaskqError, ValueError) as error:
-        assert isinstance(error, TaskqError), error
-        return [*said, *told(error)]
+    return [*said, *told(raised.value)]
 
 
 @pytest.mark.parametrize(

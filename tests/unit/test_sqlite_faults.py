@@ -1,6 +1,7 @@
 """A database that cannot be written: who waits, who fails, and that nothing is lost."""
 
 import asyncio
+import gc
 import os
 import sqlite3
 import threading
@@ -17,10 +18,12 @@ from taskq.broker.protocol import Outgoing, Settlement
 from taskq.broker.sqlite import SqliteBroker
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.operation import Operation
+from taskq.broker.sqlite.system import System
 from taskq.clock import SystemClock
 from taskq.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed, UsageError
 from taskq.tasks.queues import Queue
 from tests.conformance.stand import TIMEOUT_S, consuming, message, publish, to, turnover
+from tests.simulation.database import SimulatedConnection, Trouble, opener
 from tests.support.waiting import eventually
 
 
@@ -184,6 +187,16 @@ async def test_an_operation_that_the_database_refuses_fails_alone(broker: Sqlite
     assert [each.body for each in await broker.inspector.browse("work", limit=9)] == [b"1", b"2"]
 
 
+async def test_an_error_that_nobody_waits_for_is_no_error_of_its_own(broker: SqliteBroker) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    broker.publish(to("nowhere"), timeout_s=TIMEOUT_S)
+    run(broker, Script("INSERT INTO nowhere VALUES (1)"))
+    await turnover(broker)
+    gc.collect()
+    assert told == []
+
+
 async def test_headers_that_are_no_json_are_a_usage_error(broker: SqliteBroker) -> None:
     with pytest.raises(UsageError, match="headers"):
         broker.publish(Outgoing(message(headers={"x": object()}), "work"), timeout_s=TIMEOUT_S)
@@ -282,3 +295,44 @@ async def test_a_row_that_was_rolled_back_is_nobodys(path: Path) -> None:
         await second.declare([Queue("work")])
         await first.declare([Queue("work")])
         assert len(table(path, "SELECT id FROM process")) == 2
+
+
+async def test_a_consumer_that_could_not_be_stored_takes_nothing_from_who_got_its_number(
+    broker: SqliteBroker, path: Path
+) -> None:
+    full = True
+
+    def before(connection: SimulatedConnection, statement: str) -> Trouble | None:
+        return Trouble("full", 0, ends=False) if full and statement == "COMMIT" else None
+
+    system = System(open_database=opener(before))
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock(), system=system) as other:
+        with pytest.raises(BrokerBlocked):
+            await other.consume("work", prefetch=1, deliver=lambda delivery: None)
+        catch, _ = await consuming(broker, "work")
+        await publish(broker, to("work"))
+        (delivery,) = await catch.take(1)
+        full = False
+        await turnover(other)  # what it still had to undo is done then
+        await publish(other, to("next"))
+        assert await delivery.settle() is Settlement.DONE
+
+
+async def test_a_consumer_whose_opening_is_cancelled_claims_nothing(broker: SqliteBroker) -> None:
+    await publish(broker, to("work"))
+    membership = broker._open().membership
+    opening = asyncio.create_task(broker.consume("work", prefetch=1, deliver=lambda delivery: None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    until = time.monotonic() + 20
+    while not membership._subscriptions and time.monotonic() < until:
+        time.sleep(0.001)  # the loop stands still: it is stored, and who waits for it does not know yet
+    (queue,) = membership._subscriptions
+    opening.cancel()
+    await asyncio.sleep(0)
+    membership.wake(queue)  # as others do that publish
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await turnover(broker)
+    catch, _ = await consuming(broker, "work")
+    await catch.take(1)

@@ -164,3 +164,25 @@ def test_a_file_that_may_not_be_written_is_access_refused(open_to_others: Path) 
     path.chmod(0o444)
     open_to_others.chmod(0o777)
     assert "the file may not be written; give this user the right" in refusal_without_privileges(path)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+async def test_a_new_file_and_what_sqlite_puts_beside_it_are_for_their_owner_alone(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "taskq.db"
+    before = os.umask(umask)
+    try:
+        async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as broker:
+            await broker.declare([Queue("work")])
+            modes = {each.name: oct(each.stat().st_mode & 0o777) for each in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("taskq.db", "taskq.db-wal", "taskq.db-shm"), "0o600")
+
+
+async def test_a_file_that_was_made_for_several_users_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "taskq.db"
+    path.touch()
+    path.chmod(0o660)
+    async with SqliteBroker(f"sqlite:///{path}", clock=SystemClock()) as broker:
+        await broker.declare([Queue("work")])
+        assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o660}

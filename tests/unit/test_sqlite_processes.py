@@ -9,14 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from taskq.broker.sqlite import SqliteBroker
+from taskq.broker.sqlite.batch import Batch
+from taskq.broker.sqlite.database import open_database
+from taskq.broker.sqlite.location import read_location
+from taskq.broker.sqlite.membership import Membership
 from taskq.broker.sqlite.process import this_process
+from taskq.broker.sqlite.wakeups import WakeupSocket
 from taskq.clock import SystemClock
 from taskq.tasks.queues import Queue
+from taskq.testing import MovableClock
 from tests.conformance.stand import TIMEOUT_S, HoldingProcess, consuming, publish, to, turnover
 from tests.support.waiting import eventually
 
@@ -111,6 +118,28 @@ async def test_a_lock_longer_than_the_lease_makes_nobody_dead(url: str) -> None:
 
         await eventually(renewed, "both have a lease again; who swept the other would have done it by now")
         assert [(await delivery.settle()).value for delivery in deliveries] == ["done", "done"]
+
+
+def test_a_lease_that_was_over_in_a_transaction_that_could_not_be_stored_makes_nobody_dead(tmp_path: Path) -> None:
+    clock = MovableClock()
+    location = read_location(f"sqlite:///{tmp_path / 'taskq.db'}")
+    wakeups = WakeupSocket()
+    membership = Membership(this_process(), clock, 15.0, wakeups, None)
+    with closing(open_database(location, 1.0)) as db, closing(wakeups):
+        me = this_process()
+        other = (me.pid, me.start_time, me.boot_id, me.pid_namespace, clock.monotonic() - 1.0)
+        db.execute("INSERT INTO process VALUES (NULL, ?, ?, ?, ?, ?, 0)", other)
+        found: list[int] = []
+        for end in ("ROLLBACK", "ROLLBACK", "COMMIT", "COMMIT"):  # the disk is full, and then it is not
+            assert membership.keep(db, idle=True)
+            db.execute("BEGIN IMMEDIATE")
+            membership.enter(Batch(db, location.label))
+            db.execute(end)
+            if end == "ROLLBACK":
+                membership.rolled_back()
+            found.append(db.execute("SELECT count(*) FROM process WHERE wake_port = 0").fetchone()[0])
+            clock.advance(5.0)
+        assert found == [1, 1, 1, 0]
 
 
 async def rows(broker: SqliteBroker, table: str) -> int:
@@ -294,3 +323,22 @@ async def test_eight_processes_on_one_file_do_everything_once(url: str) -> None:
         done = [message.body for message in await broker.inspector.browse("done", limit=1_000)]
         assert sorted(done) == sorted(f"{me}-{number}".encode() for me in range(8) for number in range(each))
         assert await rows(broker, "process") == 1
+
+
+def test_a_row_that_was_stored_is_not_forgotten_when_the_next_transaction_fails(tmp_path: Path) -> None:
+    location = read_location(f"sqlite:///{tmp_path / 'taskq.db'}")
+    membership = Membership(this_process(), MovableClock(), 15.0, None, None)
+    with closing(open_database(location, 1.0)) as db:
+        for fails in (False, True, False):
+            db.execute("BEGIN IMMEDIATE")
+            if fails:
+                db.set_authorizer(lambda *what: sqlite3.SQLITE_DENY)  # its first statement fails
+                with pytest.raises(sqlite3.DatabaseError):
+                    membership.enter(Batch(db, location.label))
+                db.set_authorizer(None)
+                db.execute("ROLLBACK")
+                membership.rolled_back()
+            else:
+                membership.enter(Batch(db, location.label))
+                db.execute("COMMIT")
+        assert db.execute("SELECT count(*) FROM process").fetchall() == [(1,)]

@@ -1,19 +1,23 @@
 """A worker over the broker in memory: every way in which it ends."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskq import BrokerBlocked, TaskFailed
+from taskq import BrokerBlocked, TaskFailed, TaskQ
 from taskq.broker.protocol import Consumer
 from taskq.lifecycle import (
+    Event,
     ExecutionEnded,
     JobHandedBack,
+    JobSucceeded,
     WorkerStarted,
     WorkerStopped,
     WorkerStopping,
@@ -112,6 +116,22 @@ async def test_cancelled_worker_hands_its_jobs_back_without_grace() -> None:
         assert (await shop.states())["default"] == (1, 0)
 
 
+async def test_worker_that_is_cancelled_within_its_grace_hands_its_jobs_back() -> None:
+    shop = Shop()
+    async with shop.app:
+        await shop.slow.enqueue(1)
+        worker = shop.app.worker(grace=60)
+        async with working(worker) as running:
+            await until(lambda: shop.begun)
+            worker.stop("SIGTERM")
+            await until(lambda: shop.kinds(WorkerStopping))
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert shop.kinds(ExecutionEnded) == [JobHandedBack]
+        assert (await shop.states())["default"] == (1, 0)
+
+
 async def test_thread_that_does_not_end_does_not_hold_the_exit_and_is_counted() -> None:
     shop, release = Shop(), threading.Event()
 
@@ -164,6 +184,36 @@ async def test_coroutine_that_swallows_its_end_does_not_hold_the_exit_and_its_jo
         shop.go_on.set()
         await until(lambda: worker.running == 0)
         assert (await shop.states())["default"] == (1, 0)
+
+
+async def test_a_job_that_is_still_being_settled_at_the_end_is_not_told_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq.worker.worker._CUT_S", 0.05)
+    monkeypatch.setattr("taskq.broker.sqlite.consumer._CLOSE_S", 0.05)
+    app: TaskQ[Any] = TaskQ("shop", url=f"sqlite:///{tmp_path / 'shop.db'}")
+    events: list[Event] = []
+    app.on(Event)(events.append)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def slow() -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with app:
+        await slow.enqueue()
+        worker = app.worker(grace=0)
+        async with working(worker) as running:
+            await begun.wait()
+            with closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")  # nothing can be settled
+                go_on.set()
+                await asyncio.sleep(0)
+                worker.stop("SIGTERM")
+                assert (await running).left_behind == 1
+        await until(lambda: worker.running == 0)
+    assert [type(e) for e in events if isinstance(e, ExecutionEnded)] == [JobSucceeded]
 
 
 async def test_jobs_behind_a_thread_that_ends_late_wait_for_its_slot() -> None:

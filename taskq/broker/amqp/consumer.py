@@ -24,7 +24,7 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.received import Received, received
 from taskq.broker.amqp.refusals import refused_channel
 from taskq.broker.amqp.surroundings import Surroundings
-from taskq.broker.protocol import Delivery, Outgoing
+from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.errors import BrokerError
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -60,6 +60,7 @@ class AmqpConsumer:
         self._resumed = resumed
         self._feed = Feed(queue, prefetch)
         self._closing: set[asyncio.Task[None]] = set()
+        self._rounds: set[asyncio.Future[Settlement]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
         self._ended = False  # the broker has ended the AMQP consumer alone
@@ -81,6 +82,12 @@ class AmqpConsumer:
             else:
                 break
         self._keeper = asyncio.create_task(self._keep(), name=f"taskq: consumer of {self.queue}")
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Hold at most so many deliveries; see the protocol."""
+        await self._feed.fit(prefetch)
+        while not prefetch and self._rounds:  # they came in before, and nobody else knows of them
+            await asyncio.wait(self._rounds)
 
     async def stop(self) -> None:
         """Take no further delivery; see the protocol."""
@@ -210,4 +217,11 @@ class AmqpConsumer:
             delivery.redeliveries += 1
         copy = Outgoing(arrived.copy(delivery.redeliveries), self.queue, not_before=arrived.not_before)
         replacing = delivery.replace([copy])
-        replacing.add_done_callback(lambda done: None if done.exception() is None else self._deliver(delivery))
+        self._rounds.add(replacing)
+
+        def replaced(done: asyncio.Future[Settlement]) -> None:
+            self._rounds.discard(done)
+            if done.exception() is not None:
+                self._deliver(delivery)
+
+        replacing.add_done_callback(replaced)

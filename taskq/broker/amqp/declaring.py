@@ -5,6 +5,9 @@ looks which queues and exchanges exist, then asks whether those are as declared,
 and the bindings at last. What can be refused late is left: a missing permission, a limit, or a second program that
 makes the same queue otherwise in the same moment.
 
+Declaring what exists needs the right to configure it. A program that has not got it uses what it finds, which is then
+not compared: an operator may have made everything, and leave programs without that right.
+
 Each step is sent in one piece, see :class:`Line`, and only when a declaration in it was refused is it gone through
 again one by one, to see which it was.
 """
@@ -45,7 +48,7 @@ from taskq.errors import BrokerError, QueueMismatch, Unroutable
 from taskq.tasks.exchanges import Binding, ExchangeDefinition
 from taskq.tasks.queues import Queue
 
-_NOT_FOUND, _LOCKED, _DIFFERS = 404, 405, 406
+_REFUSED, _NOT_FOUND, _LOCKED, _DIFFERS = 403, 404, 405, 406
 
 _Spec = ExchangeSpec | QueueSpec
 _Place = tuple[type[_Spec], str]
@@ -98,17 +101,23 @@ class Declarer:
                 await self._bind(line, wanted.bindings, progress)
         return frozenset(name for kind, name in wanted.ours.keys() - present if kind is QueueSpec)
 
-    async def apply(self, topology: Topology) -> None:
+    async def apply(self, topology: Topology, *, whole: bool = False) -> None:
         """Make all of it exist. Repeating it is harmless.
 
-        Raises :class:`QueueMismatch`, :class:`ExchangeMismatch`, :class:`Unroutable` when the queue of a binding does
-        not exist, and plain :class:`BrokerError` when its exchange does not.
+        ``whole``: it was made in one go, so that a program without the right to is content when queues and exchanges
+        are all there. Raises :class:`QueueMismatch`, :class:`ExchangeMismatch`, :class:`Unroutable` when the queue of a
+        binding does not exist, and plain :class:`BrokerError` when its exchange does not.
         """
         progress = Progress()
+        specs: list[_Spec] = [*topology.exchanges, *topology.queues]
         with translated(self._label, permission="configure"):
             async with Line(self._open_channel) as line:
-                await self._make(line, [*topology.exchanges, *topology.queues], progress)
-                await self._bind(line, topology.bindings, progress)
+                try:
+                    await self._make(line, specs, progress, as_found=not whole)
+                    await self._bind(line, topology.bindings, progress)
+                except ChannelGone as gone:
+                    if not whole or gone.code != _REFUSED or not await self._all_exist(line, specs):
+                        raise
 
     async def bind(self, binding: BindingSpec) -> None:
         """Make one binding exist. Raises :class:`Unroutable` when its queue does not."""
@@ -178,17 +187,23 @@ class Declarer:
                 raise answer
         return seen
 
-    async def _make(self, line: Line, specs: Sequence[_Spec], progress: Progress) -> None:
+    async def _make(self, line: Line, specs: Sequence[_Spec], progress: Progress, *, as_found: bool = True) -> None:
+        """``as_found``: take those that exist and may not be declared."""
         if await line.taken([declaration(spec) for spec in specs], progress.step):
             return
         for spec in specs:
             try:
                 await line.call(declaration(spec))
             except ChannelGone as gone:
-                if gone.code not in (_DIFFERS, _LOCKED):
+                if gone.code in (_DIFFERS, _LOCKED):
+                    raise await self._mismatch(line, spec, gone.text) or gone from None
+                if gone.code != _REFUSED or not as_found or not await self._all_exist(line, [spec]):
                     raise
-                raise await self._mismatch(line, spec, gone.text) or gone from None
             progress.step()
+
+    async def _all_exist(self, line: Line, specs: Sequence[_Spec]) -> bool:
+        places = [(type(spec), spec.name) for spec in specs]
+        return len(await self._seen(line, places, Progress())) == len(places)
 
     async def _bind(self, line: Line, bindings: Sequence[BindingSpec], progress: Progress) -> None:
         progress.begin("declared all queues and exchanges and {} bindings", len(bindings))

@@ -1,8 +1,8 @@
 """Which ways through the delay ladder are known to exist, and how a message takes one.
 
 The ladder is declared once for each connection, before the first delayed publish on it, and the way out to a queue
-before the first one to that queue. A delay beyond the ladder's top waits in pieces: the message carries the instant it
-waits for, and who gets it too early sends it round again.
+before the first one to that queue. Who may not make the ladder uses the one that is there. A delay beyond the ladder's
+top waits in pieces: the message carries the instant it waits for, and who gets it too early sends it round again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DelayRoutes:
     async def prepare(self, queue: str) -> None:
         """Make the way to ``queue`` exist. Raises :class:`BrokerError`: ``Unroutable`` when there is no such queue."""
         if not self._ladder:
-            await self._declarer.apply(LADDER)
+            await self._declarer.apply(LADDER, whole=True)
             self._ladder = True
         await self._declarer.bind(way_out(queue))
         self._ways.add(queue)

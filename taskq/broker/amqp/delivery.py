@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from taskq.broker.amqp.received import another
 from taskq.broker.protocol import Outgoing, Settlement
 from taskq.wire.message import Message
 
@@ -98,6 +99,14 @@ class AmqpDelivery:
         for confirm in confirms:
             confirm.add_done_callback(one_ended)
         return done
+
+    async def give_back(self) -> Settlement:
+        """Replace it by a copy that came back as often: a requeue would count, up to RabbitMQ 4.2."""
+        return await self.settle([Outgoing(another(self.message, self.redeliveries), self.queue)])
+
+    async def is_ours(self) -> bool:
+        """Say whether it can still be settled."""
+        return not self._settling and not self.channel.over
 
     def release_slot(self) -> None:
         """Free the slot that a settle kept; at any other time it does nothing."""

@@ -7,9 +7,8 @@ Without a URL of its own it is looked for on the broker's hosts, at RabbitMQ's o
 from __future__ import annotations
 
 import base64
-import ssl
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from taskq.broker.amqp.location import Location, split_url
 from taskq.errors import UsageError
@@ -44,20 +43,6 @@ def endpoints(location: Location, url: str = "") -> tuple[Endpoint, ...]:
         Endpoint(f"{scheme}://{_bracketed(host)}:{port}", host, port, scheme == "https", login=_login(address))
         for host in hosts
     )
-
-
-def tls_context(location: Location) -> ssl.SSLContext:
-    """Return how to verify the API: as the broker, by what the URL says after its ``?``. Reads files."""
-    given = dict(parse_qsl(urlsplit(location.addresses[0]).query))
-    context = ssl.create_default_context(
-        cafile=given.get("cafile"), capath=given.get("capath"), cadata=given.get("cadata")
-    )
-    if "certfile" in given:
-        context.load_cert_chain(given["certfile"], given.get("keyfile"))
-    if given.get("no_verify_ssl") == "1":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _split(url: str) -> SplitResult:

@@ -18,6 +18,7 @@ from pamqp import commands
 
 from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
 from taskq.broker.amqp.refusals import refused_channel, refused_connection
+from taskq.broker.amqp.tls import UnusableFiles
 from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable
 
 
@@ -50,8 +51,11 @@ def error_of(error: BaseException, label: str, *, connecting: bool = False, perm
         case ChannelGone():
             refused = refused_channel(error.text, label, permission) if error.code else None
             return refused or lost(label, error.text)
-        case client.AuthenticationError() | client.ProbableAuthenticationError():
-            return AccessRefused(f"{label} refuses this login: {_text(error).rstrip('.')}. {_LOGIN}")
+        case client.AuthenticationError():
+            return AccessRefused(f"{label} {_no_such_login(error)}")
+        case client.ProbableAuthenticationError():
+            said = _text(error).rstrip(".")
+            return AccessRefused(f"{label} refuses this login: {said}. {_CERTIFICATE if _EXTERNAL in said else _LOGIN}")
         case client.ConnectionClosed():
             return refused_connection(_code(error), _text(error), label)
         case client.InvalidFrameError() | client.ProtocolSyntaxError() | client.IncompatibleProtocolError():
@@ -63,6 +67,13 @@ def error_of(error: BaseException, label: str, *, connecting: bool = False, perm
             if connecting:
                 return BrokerUnreachable(f"{label} cannot be reached: {why}")
             return lost(label, "" if isinstance(error, RuntimeError) else _text(error))
+
+
+def is_final(error: BrokerError) -> bool:
+    """Whether a connection failed for what the same try meets again: certificates, or files that the URL names."""
+    cause = error.__cause__
+    root = None if cause is None else _root(cause)
+    return isinstance(root, UnusableFiles) or (isinstance(root, ssl.SSLError) and not isinstance(root, ssl.SSLEOFError))
 
 
 def is_lost(error: BaseException) -> bool:
@@ -83,6 +94,10 @@ def _why(error: BaseException) -> str | None:
     """Say what is wrong with the way to the broker, and what to look at; ``None`` when it is something else."""
     cause = _root(error)
     match cause:
+        case UnusableFiles():
+            return str(cause)
+        case ssl.SSLEOFError():
+            return _ENDED
         case ssl.SSLError():
             return _no_tls(cause)
         case socket.gaierror():
@@ -91,10 +106,10 @@ def _why(error: BaseException) -> str | None:
             return "nothing listens there (connection refused); is the broker running, and is the port right?"
         case TimeoutError():
             return "no answer in time; is a firewall between, or is the broker overloaded?"
-        case FileNotFoundError() | PermissionError():
-            return f"a file for TLS cannot be read ({cause}); check cafile, certfile and keyfile in the URL"
         case asyncio.IncompleteReadError() | EOFError() | ConnectionResetError() | BrokenPipeError():
-            return "it ended the connection without a word; is its port for TLS (amqps://), or is it going down?"
+            return _ENDED
+        case StopAsyncIteration():  # the client library's word for the same, when the end was there before it read
+            return _ENDED
         case OSError() | client.AMQPError() | pamqp.exceptions.PAMQPException():
             return f"{_text(cause) or type(cause).__name__}; check the broker and the network"
         case RuntimeError() if isinstance(cause, client.ChannelInvalidStateError) or _CLOSED.search(str(cause)):
@@ -105,6 +120,15 @@ def _why(error: BaseException) -> str | None:
 
 # The client library says by plain RuntimeErrors that a connection is closed.
 _CLOSED = re.compile(r" closed$|^Connection (?:was not opened|is not ready)|^No active transport")
+_ENDED = (
+    "it ended the connection without a word; is its port for TLS (amqps://), does it ask for a client certificate "
+    "(certfile, keyfile), or is it going down?"
+)
+_EXTERNAL = "EXTERNAL"
+_CERTIFICATE = (
+    "With auth=external the user is the one that certfile names: make a user of that name without a password, or look "
+    "at ssl_cert_login_from in the broker's configuration"
+)
 _LOGIN = "Check user and password in TASKQ_URL (the user 'guest' may log in from the broker's own machine only)"
 
 
@@ -117,13 +141,44 @@ def _root(error: BaseException) -> BaseException:
 
 def _no_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({error.verify_message}); add ?cafile=… with the authority that signed "
-            "it, and use the host name that it is made for"
-        )
-    if "WRONG_VERSION_NUMBER" in str(error):
+        return f"its certificate is not trusted ({error.verify_message}); {_trust_advice(error)}"
+    text = str(error)
+    if "WRONG_VERSION_NUMBER" in text:
         return "its port speaks no TLS; use amqp://, or the port for TLS (5671)"
+    if _NO_CERTIFICATE.search(text):
+        return f"it asks for a client certificate ({_text(error)}); add certfile=… and keyfile=… to the URL"
+    if _BAD_CERTIFICATE.search(text):
+        return (
+            f"it does not accept our client certificate ({_text(error)}); certfile has to be valid today, and signed "
+            "by an authority that the broker trusts"
+        )
     return f"TLS failed ({_text(error)}); check certfile and keyfile, and what the broker asks for"
+
+
+def _trust_advice(error: ssl.SSLCertVerificationError) -> str:
+    match getattr(error, "verify_code", 0):
+        case 9 | 10:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+            return "renew it on the broker, or set the clock of this machine"
+        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+            return "use a host name that stands in it, or have one made for this name"
+        case _:
+            return "add ?cafile=… with the authority that signed it, and use the host name that it is made for"
+
+
+# What the other side tells about ours: alerts, by OpenSSL's names. Up to TLS 1.2 a missing one is a failed handshake.
+_NO_CERTIFICATE = re.compile(r"ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE")
+_BAD_CERTIFICATE = re.compile(r"ALERT_(?:UNKNOWN_CA|(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_\w+)")
+
+
+def _no_such_login(error: client.AuthenticationError) -> str:
+    """Say which ways to log in there are; the one of the URL is none of them."""
+    offered = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    if _EXTERNAL in offered.split():
+        return f"takes a login by certificate only ({offered}): add auth=external, certfile=… and keyfile=… to the URL"
+    return (
+        f"takes no login by certificate, as auth=external asks for ({offered}): enable the plugin "
+        "rabbitmq_auth_mechanism_ssl there, and EXTERNAL in auth_mechanisms"
+    )
 
 
 def _not_understood(error: BaseException, label: str) -> BrokerError:

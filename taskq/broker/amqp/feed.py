@@ -2,12 +2,17 @@
 
 Theory of operation. The broker bounds what it hands out by the prefetch of an AMQP consumer, which is fixed when that
 is made. A slot may be taken although the broker has no delivery open for it: a settle keeps it (its thread still runs),
-or the delivery's channel or connection went, and its job runs on. So the AMQP consumer is *refitted* then: cancelled,
-before the ack goes out where there is one, and made again with another prefetch, or not at all while that is 0. Thus
+or the delivery's channel or connection went, and its job runs on; or there are to be other slots. So the AMQP consumer
+is *refitted* then: cancelled, before the ack goes out where there is one, and made again with another prefetch, or not
+at all while that is 0. Thus
 
     prefetch of the AMQP consumer = slots - those that are taken by anything but its own deliveries
 
 is kept by refitting whenever it does not hold, see :class:`Slots`; in the normal course it always holds.
+
+A quorum queue takes back what is on its way to an AMQP consumer that is cancelled, and counts that as a redelivery. So
+acks are *withheld* before the cancel, until all of the prefetch has arrived, or the queue has nothing more to give;
+then nothing is on its way. They go out behind the cancel.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.slots import Slots
 
 _CLOSE_S = 5.0
+_QUIET_S, _LOOK_S = 1.0, 0.005  # how long to wait for what is on its way, and how often to look
 
 
 class Feed:
@@ -37,6 +43,8 @@ class Feed:
         self._tag = 0  # of the AMQP consumer that was asked for last
         self._prefetch = 0  # and its prefetch; 0 when it was cancelled
         self._cancelling: asyncio.Future[Frame | Got] | None = None
+        self._withholding = False
+        self._withheld: list[int] = []
         self._refitting: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -52,6 +60,7 @@ class Feed:
         """Consume no more, where the broker has ended the AMQP consumer or the channel; what runs there, runs on."""
         self.slots.leave()
         self.channel, self._cancelling, self._prefetch = None, None, 0
+        self._withholding, self._withheld = False, []
 
     async def stop(self) -> None:
         """Consume no more, for good. It waits for the broker to say so, and no longer than a moment."""
@@ -59,10 +68,29 @@ class Feed:
         if self._refitting is not None:
             self._refitting.cancel()
             await asyncio.gather(self._refitting, return_exceptions=True)
-        if self.channel is not None:
-            self._cancel(self.channel)
+        if (channel := self.channel) is not None:
+            with suppress(ChannelGone, TimeoutError):
+                async with asyncio.timeout(_QUIET_S):
+                    await self._cancel_quietly(channel)
+            if channel is self.channel:
+                self._cancel(channel)
         if self._cancelling is not None:
             await asyncio.wait({self._cancelling}, timeout=_CLOSE_S)
+
+    async def fit(self, slots: int) -> None:
+        """Have so many slots from now on, 0 to consume nothing, and wait until the broker keeps to that.
+
+        It also waits until the broker has taken note of the acks that went out before.
+        """
+        self.slots.resize(slots)
+        if self.slots.spare != self._prefetch:
+            self._refit()
+        while self._refitting is not None and not self._refitting.done():
+            await asyncio.wait({self._refitting})
+        channels = {*self.slots.places, *filter(None, [self.channel])}
+        # A channel is served in order. The number is for consumers to come, each of which says its own.
+        asked = [channel.ask(commands.Basic.Qos(prefetch_count=max(1, slots))) for channel in channels]
+        await asyncio.gather(*asked, return_exceptions=True)
 
     def give(self, channel: HotChannel, tag: int, *, keep: bool) -> None:
         """Free the slot of a delivery that is settled or lost, or ``keep`` it until :meth:`free`."""
@@ -74,9 +102,9 @@ class Feed:
 
     def acknowledge(self, channel: HotChannel, tag: int, *, keep: bool) -> None:
         """Take a delivery from the broker's books, and free or keep its slot."""
-        if keep and channel is self.channel:
-            self._cancel(channel)  # which leaves before the ack: the broker fills no slot in between
-        if self._prefetch == 1:
+        if self._prefetch and (keep or self._withholding) and self.slots.is_own(channel, tag):
+            self._withheld.append(tag)  # it leaves behind the cancel: the broker fills no slot in between
+        elif self._prefetch == 1:
             channel.ack_now(tag)  # the next delivery waits for it, and there is no other to come with it
         else:
             channel.ack(tag)
@@ -94,10 +122,25 @@ class Feed:
         await channel.call(consume(self._queue, str(self._tag)))
         await qos
 
+    async def _cancel_quietly(self, channel: HotChannel) -> None:
+        """Cancel when nothing is on its way any more. Raises :class:`ChannelGone`."""
+        until = asyncio.get_running_loop().time() + _QUIET_S
+        self._withholding = True
+        while self.slots.open + len(self._withheld) < self._prefetch and asyncio.get_running_loop().time() < until:
+            state = await channel.call(commands.Queue.Declare(queue=self._queue, passive=True))
+            if channel is not self.channel or not getattr(state, "message_count", 0):
+                break
+            await asyncio.sleep(_LOOK_S)
+        if channel is self.channel:
+            self._cancel(channel)
+
     def _cancel(self, channel: HotChannel) -> None:
         if self._prefetch:
             self._prefetch = 0
             self._cancelling = channel.ask(commands.Basic.Cancel(consumer_tag=str(self._tag)))
+        withheld, self._withheld, self._withholding = self._withheld, [], False
+        for tag in withheld:
+            channel.ack(tag)
 
     def _refit(self) -> None:
         channel = self.channel
@@ -120,6 +163,6 @@ class Feed:
                 if wanted == self._prefetch:
                     return
                 if self._prefetch:
-                    self._cancel(channel)
+                    await self._cancel_quietly(channel)
                 else:
                     await self._consume(channel, wanted)

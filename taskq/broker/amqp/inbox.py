@@ -1,7 +1,7 @@
-"""The reply queue of this process: it keeps its name over all connections, and goes when the process says so.
+"""Where the replies to this process go: a reply queue, and another one when the node that has the first is down.
 
-It is made, read and deleted on one channel, so that the broker deletes it after it has made it, whenever that was given
-up.
+Theory of operation. Replies to calls that were sent before lie in the first, or will: so it is tried on, and read when
+its node is back, beside the one that took its place. After the life of a reply queue nobody waits for those any more.
 """
 
 from __future__ import annotations
@@ -9,28 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
-from pamqp import commands
-
-from taskq.broker.amqp.faults import translated
-from taskq.broker.amqp.frames import declaration, deletion
-from taskq.broker.amqp.plane.commands import consume
-from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
-from taskq.broker.amqp.plane.faults import ChannelGone
-from taskq.broker.amqp.plane.hotchannel import HotChannel
-from taskq.broker.amqp.received import received
+from taskq.broker.amqp.replyqueue import ReplyQueue
 from taskq.broker.amqp.surroundings import Surroundings
-from taskq.broker.amqp.topology import reply_queue
-from taskq.broker.names import new_reply_queue
-from taskq.errors import BrokerError, BrokerUnreachable
-from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
+from taskq.broker.amqp.topology import REPLY_LIFE_MS
+from taskq.errors import BrokerError
+from taskq.lifecycle import ConsumerResumed
 from taskq.wire.message import Message
-
-_PREFETCH = 1000
-_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 1.0
-_CLOSE_S = 5.0
 
 
 class AmqpInbox:
@@ -38,87 +23,56 @@ class AmqpInbox:
 
     def __init__(self, broker: Surroundings, receive: Callable[[Message], None]) -> None:
         self._broker = broker
-        self._take = receive
-        self._name = new_reply_queue()
-        self._channel: HotChannel | None = None
-        self._broken = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._receive = receive
+        self._queue = self._new()
+        self._earlier: dict[asyncio.Task[None], ReplyQueue] = {}
+        self._moving: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def address(self) -> str:
-        """The queue's name."""
-        return self._name
+        """The name of the queue for the replies to come."""
+        return self._queue.name
 
     async def open(self) -> None:
         """Make the queue and read it, now and after every loss. Raises :class:`BrokerError`; it can be tried again."""
-        await self._opened()
-        if self._closed:
-            self._leave()
-            raise BrokerUnreachable(f"{self._broker.label} was closed by this program")
-        self._keeper = asyncio.create_task(self._keep(), name="taskq: replies")
+        await self._queue.open()
 
     async def close(self) -> None:
-        """Take the queue down, as far as the broker answers; else it goes by itself. Harmless twice, and half open."""
+        """Take it all down, as far as the broker answers; else it goes by itself. Harmless twice, and half open."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        channel = self._channel
-        if channel is not None and not channel.over:
-            with suppress(ChannelGone, TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await channel.call(deletion(self._name))
-                    await channel.close()
-        self._leave()
+        queues = [self._queue, *self._earlier.values()]
+        tasks = [*self._earlier, *filter(None, [self._moving])]
+        for task in tasks:
+            task.cancel()  # one that has not begun never takes its queue down
+        await asyncio.gather(*(queue.close() for queue in queues), *tasks, return_exceptions=True)
 
-    async def _keep(self) -> None:
-        while True:
-            await self._broken.wait()
-            pause_s = _PAUSE_S
-            while not await self._mended():
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            self._broker.emit(ConsumerResumed(queue=self._name))
+    def _new(self) -> ReplyQueue:
+        queue = ReplyQueue(self._broker, self._receive, lambda: self._homeless(queue))
+        return queue
 
-    async def _mended(self) -> bool:
+    def _homeless(self, queue: ReplyQueue) -> None:
+        moving = self._moving is not None and not self._moving.done()
+        if queue is self._queue and not moving and not self._closed:
+            self._moving = asyncio.create_task(self._move(), name="taskq: another reply queue")
+
+    async def _move(self) -> None:
+        """Have another queue for what is sent from now on. When there is none either, we are called again."""
+        queue = self._new()
         try:
-            await self._opened()
-        except BrokerError:
-            return False
-        return not self._broken.is_set()
+            await queue.open()
+        except BaseException as error:
+            await queue.close()
+            if not isinstance(error, BrokerError):
+                raise
+            return
+        earlier, self._queue = self._queue, queue
+        self._broker.emit(ConsumerResumed(queue=queue.name))
+        reading = asyncio.create_task(self._read_out(earlier), name="taskq: an earlier reply queue")
+        self._earlier[reading] = earlier
+        reading.add_done_callback(self._earlier.pop)
 
-    async def _opened(self) -> None:
-        link = await self._broker.lifeline.link()
-        self._leave()  # it may be there, and without its consumer
-        with translated(self._broker.label, permission="configure"):
-            self._channel = channel = await link.hot_channel(on_gone=self._gone)
-            channel.listen(partial(self._receive, channel))
-            await channel.call(declaration(reply_queue(self._name)))
-        with translated(self._broker.label, permission="read"):
-            self._broken.clear()
-            qos = channel.ask(commands.Basic.Qos(prefetch_count=_PREFETCH))
-            await channel.call(consume(self._name, "replies"))
-            await qos
-
-    def _leave(self) -> None:
-        if self._channel is not None:
-            self._channel.leave()
-            self._channel = None
-
-    def _gone(self, gone: ChannelGone) -> None:
-        if self._channel is not None and self._channel.gone is not None:
-            self._interrupted(str(gone))
-
-    def _interrupted(self, reason: str) -> None:
-        if self._keeper is not None and not self._closed and not self._broken.is_set():
-            self._broker.emit(ConsumerInterrupted(queue=self._name, reason=reason))
-        self._broken.set()
-
-    def _receive(self, channel: HotChannel, event: Event) -> None:
-        if isinstance(event, Delivered):
-            channel.ack(event.tag)
-            if not self._closed:
-                self._take(received(event).message)
-        elif isinstance(event, Cancelled) and channel is self._channel:
-            self._interrupted("the broker ended it; was the queue deleted?")
+    async def _read_out(self, earlier: ReplyQueue) -> None:
+        await asyncio.sleep(REPLY_LIFE_MS / 1000)
+        with suppress(BrokerError):
+            await earlier.close()

@@ -1,11 +1,14 @@
 """Keeps one connection to the broker open: opens it, notices its end, and opens it again.
 
 Theory of operation. Who needs the connection asks for it when it needs it, and again when the one it had is gone;
-nobody is called back into. All hosts are tried in their order, at once; when none answers, the next round comes after a
-pause that doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not
-knock together. A refusal (password, virtual host, permission) ends the first opening; later on it is tried again like
-anything else, for it may be a broker that is just being set up. The first opening is one for all who need it. Whoever
-waits for the connection when it is closed for good gets an error.
+nobody is called back into. All hosts are tried in their order, at once; after a loss the host that was lost comes last,
+for one that fell silent takes seconds to be given up again. When none answers, the next round comes after a pause that
+doubles from 50 ms up to 0.8 s, each shortened by up to a half at random, so that a thousand workers do not knock
+together. A refusal (password, virtual host, permission) ends the first opening, and so does TLS that fails on every
+host; later on both are tried again like anything else, for it may be a broker that is just being set up, or one whose
+certificate is just being renewed. So is an error that nobody foresaw: without its keeper the connection would never
+come back. The first opening is one for all who need it. Whoever waits for the connection
+when it is closed for good gets an error.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from taskq.broker.amqp.faults import is_final
 from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.location import Location
 from taskq.errors import AccessRefused, BrokerError, BrokerUnreachable
@@ -47,6 +51,7 @@ class Lifeline:
         self._role = role
         self._on_change = on_change
         self._link: Link | None = None
+        self._last: str | None = None
         self._connected = asyncio.Event()
         self._error: BrokerError | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -77,7 +82,8 @@ class Lifeline:
     async def start(self) -> None:
         """Open it for the first time, and keep it from then on; harmless when it is kept already.
 
-        Raises :class:`AccessRefused` at once, :class:`BrokerUnreachable` when no host answered in time.
+        Raises :class:`AccessRefused` at once, :class:`BrokerUnreachable` when no host answered in time, and at once for
+        TLS that cannot be agreed upon.
         """
         await self._first.result()
 
@@ -169,7 +175,8 @@ class Lifeline:
     async def _open(self, *, refusal_ends: bool = False) -> Link:
         pause_s = _FIRST_PAUSE_S
         while True:
-            for address in self._way.location.addresses:
+            all_final = True
+            for address in sorted(self._way.location.addresses, key=lambda each: each == self._last):
                 try:
                     return await self._try(address)
                 except AccessRefused as error:
@@ -178,15 +185,23 @@ class Lifeline:
                         raise
                 except BrokerError as error:
                     self._error = error
+                    all_final = all_final and is_final(error)
+                except Exception as error:
+                    self._error = BrokerUnreachable(f"{self._way.location.label} cannot be reached: {error!r}")
+                    all_final = False
+            if refusal_ends and all_final:
+                raise self.trouble()
             await asyncio.sleep(pause_s * self._way.rng.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _try(self, address: str) -> Link:
         way = self._way
-        return await Link.open(
+        link = await Link.open(
             address,
             label=way.location.label,
             name=f"{way.program} ({self._role})",
             heartbeat_s=way.heartbeat_s,
             timeout_s=min(_LONGEST_TRY_S, way.connect_timeout_s),
         )
+        self._last = address
+        return link

@@ -14,11 +14,13 @@ import aiormq
 from aio_pika.connection import make_url
 
 from taskq.broker.amqp.faults import translated
+from taskq.broker.amqp.location import TLS_KEYS
 from taskq.broker.amqp.plane.events import Event
 from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.plane.numbers import ChannelNumbers
 from taskq.broker.amqp.plane.transport import Plane, PlaneFactory
+from taskq.broker.amqp.tls import tls_context
 
 _CLOSE_S, _ABORTED_S = 5.0, 1.0
 
@@ -44,12 +46,16 @@ class Link:
 
         Raises :class:`BrokerUnreachable`, :class:`AccessRefused`, within ``timeout_s``.
         """
-        connection = aio_pika.Connection(make_url(address, heartbeat=heartbeat_s, name=name))
+        # What is said of TLS is ours to read: the library would stop at a '+' in `cadata`.
+        url = make_url(address, heartbeat=heartbeat_s, name=name).without_query_params(*TLS_KEYS)
+        connection = aio_pika.Connection(url)
         factory = PlaneFactory()
         connection.kwargs["transport_factory"] = factory
         try:
             with translated(label, connecting=True):
                 async with asyncio.timeout(timeout_s):
+                    if url.scheme == "amqps":
+                        connection.kwargs["context"] = await asyncio.to_thread(tls_context, address)
                     await connection.connect()
                 return cls._over(connection, factory.plane, heartbeat_s)
         except BaseException:

@@ -23,8 +23,9 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from taskq.broker.amqp.endpoint import Endpoint, endpoints, tls_context
+from taskq.broker.amqp.endpoint import Endpoint, endpoints
 from taskq.broker.amqp.location import Location
+from taskq.broker.amqp.tls import UnusableFiles, tls_context
 
 _SILENCE_S = 2.0
 _LONGEST_ANSWER_S = 20.0
@@ -159,9 +160,9 @@ class Management:
         if not endpoint.tls:
             return HTTPConnection(endpoint.host, endpoint.port, timeout=self._silence_s)
         try:
-            context = tls_context(self._location)
-        except OSError as error:
-            raise NoManagement(f"the files for TLS cannot be read ({error})", "mend them in TASKQ_URL") from None
+            context = tls_context(self._location.addresses[0])
+        except UnusableFiles as error:
+            raise NoManagement(str(error), "that is TASKQ_URL, whose files are used for both") from None
         return HTTPSConnection(endpoint.host, endpoint.port, timeout=self._silence_s, context=context)
 
     def _get(self, connection: HTTPConnection, endpoint: Endpoint, path: str) -> tuple[int, bytes]:

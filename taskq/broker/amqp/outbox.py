@@ -17,7 +17,7 @@ class Publish:
     """A message with its route and deadline (the loop's time; infinite without one).
 
     ``queue`` is the routing key when there is an ``exchange``. ``size``: its bytes, in memory and on the wire, about.
-    ``sent``: some copy of it went out. ``returned``: the broker sent it back.
+    ``sent``: some copy of it went out. ``copied``: more than one may have. ``returned``: the broker sent it back.
 
     Making one raises :class:`UsageError` for a message that AMQP cannot carry.
     """
@@ -25,6 +25,7 @@ class Publish:
     __slots__ = (
         "confirmed",
         "content",
+        "copied",
         "deadline",
         "exchange",
         "mandatory",
@@ -54,6 +55,7 @@ class Publish:
         self.deadline = deadline
         self.timeout_s = timeout_s
         self.sent = False
+        self.copied = False
         self.returned = False
 
     @property
@@ -67,6 +69,7 @@ class Publish:
         """Make it another copy, which can be told from the one that was sent before."""
         self.message = self.message._replace(message_id=new_message_id())
         self.content = _encoded(self.message)
+        self.copied = True
         self.returned = False
 
     def fail(self, error: BrokerError | UsageError) -> None:

@@ -47,13 +47,16 @@ def late(publish: Publish, label: str, *, blocked: str | None, trouble: BrokerEr
     )
 
 
-def nacked(publish: Publish, label: str) -> BrokerBlocked:
-    """Return the error of a publish that the broker refused."""
+def nacked(publish: Publish, label: str) -> BrokerBlocked | PublishUnconfirmed:
+    """Return the error of a publish that the broker refused; a copy that was sent before it may be stored."""
+    if publish.copied:
+        return PublishUnconfirmed(publish.what, publish.timeout_s, reason=f"{label} refused it when it was sent again")
     if publish.exchange:
         return BrokerBlocked(
             f"{label} refused {publish.what}: a queue behind that exchange is full, or has lost most of its nodes; "
             "other queues may have taken the message"
         )
     return BrokerBlocked(
-        f"{label} refused the message; nothing was stored. Its queue is full, or has lost most of its nodes"
+        f"{label} refused the message; nothing was stored. Its queue is full, has lost most of its nodes, or its "
+        "leader a moment ago: then try again"
     )

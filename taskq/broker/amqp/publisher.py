@@ -10,7 +10,12 @@ not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only 
 that is not there is named by the broker; when this program declared it, it is made again, and what was for it waits for
 that.
 
-Whatever is wrong with one message ends its own publish. A fault of ours is told, and ends channel or connection.
+A channel that refused a message is replaced, see :mod:`~taskq.broker.amqp.replacement`. Whatever is wrong with one
+message ends its own publish. A fault of ours is told, and ends channel or connection.
+
+What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
+alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it is the only one, as likely as not,
+and somebody waits for it.
 
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
@@ -38,6 +43,7 @@ from taskq.broker.amqp.plane.faults import ChannelGone
 from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.plane.properties import decode_message_id
 from taskq.broker.amqp.refusals import missing_exchange
+from taskq.broker.amqp.replacement import Replacement
 from taskq.broker.amqp.suspects import Suspects
 from taskq.broker.amqp.ways import Exchanges, Ways
 from taskq.broker.protocol import Outgoing
@@ -73,7 +79,8 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._channel: HotChannel | None = None
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Event()  # the channel is gone, or refused a message
+        self._replacement = Replacement()
         self._open: ConfirmLedger[Publish] = ConfirmLedger()
         self._by_id: dict[str, Publish] = {}
         self._bytes = 0
@@ -102,7 +109,6 @@ class Publisher:
             publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
         except UsageError as error:
             return failed(confirmed, error)
-        self._deadlines.watch(deadline)
         if (publish.not_before is not None and not self._routes.ready(publish.queue)) or (
             publish.exchange and self._ways.waits_for(publish.exchange)
         ):
@@ -111,6 +117,7 @@ class Publisher:
             self._backlog.append(publish)
         else:
             self._send(publish)
+        self._deadlines.watch(deadline)
         return confirmed
 
     def pump(self) -> None:
@@ -123,7 +130,7 @@ class Publisher:
         """Let what is open be confirmed, as long as that is to be expected, and end. Harmless twice."""
         self._closed = True
         waiting = [publish.confirmed for publish in self._all()]
-        if waiting and self._channel is not None:
+        if waiting and (self._channel is not None or len(self._open)):
             await asyncio.wait(waiting, timeout=_CLOSE_S)
         await self._ways.close()
         if self._keeper is not None:
@@ -159,6 +166,13 @@ class Publisher:
         self._link, self._channel = link, channel
         self.pump()
         await self._ended.wait()
+        await self._replacement.leave(link, channel, self._open)
+
+    def _replace(self) -> None:
+        """Send no more on this channel, so that another one is opened."""
+        if self._channel is not None and self._replacement.due:
+            self._channel = None
+            self._ended.set()
 
     def _gone(self, gone: ChannelGone) -> None:
         """Take back what was sent and not confirmed."""
@@ -214,7 +228,8 @@ class Publisher:
         try:
             if publish.not_before is not None:
                 exchange, key = route(publish.queue, publish.not_before, self._clock.now())
-            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory)
+            idle = not self._open
+            channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory, now=idle)
         except Exception as error:  # it is in no list now: whatever it is, its caller has to be told
             publish.fail(unsendable(publish, error))
             return
@@ -242,6 +257,7 @@ class Publisher:
             return
         if not accepted:
             publish.fail(nacked(publish, self._label))
+            self._replace()
         elif not publish.returned:
             publish.confirmed.set_result(None)
         elif publish.mandatory:

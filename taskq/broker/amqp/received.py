@@ -16,8 +16,9 @@ from taskq.broker.amqp.plane.events import Delivered, Got
 from taskq.broker.amqp.plane.faults import ProtocolViolation
 from taskq.broker.amqp.plane.properties import decode_content
 from taskq.errors import UndecodableMessage
-from taskq.wire.headers import EXCHANGE, KEY, Headers, for_copy, instant
+from taskq.wire.headers import EXCHANGE, JOB_ID, KEY, VERSION, Headers, for_copy, instant
 from taskq.wire.ids import new_message_id
+from taskq.wire.job import job_id_of
 from taskq.wire.message import Message
 
 REDELIVERIES = "taskq-redeliveries"
@@ -40,10 +41,18 @@ class Received(NamedTuple):
 
     def copy(self, redeliveries: int) -> Message:
         """Return another copy of the message, which says how often it came back."""
-        headers = for_copy(self.message.headers)
-        if redeliveries:
-            headers[REDELIVERIES] = redeliveries
-        return self.message._replace(message_id=new_message_id(), headers=headers)
+        return another(self.message, redeliveries)
+
+
+def another(message: Message, redeliveries: int) -> Message:
+    """Return another copy of a message that arrived, which says how often it came back. It stays the same job."""
+    headers = for_copy(message.headers)
+    job_id = job_id_of(message)
+    if VERSION not in message.headers or message.correlation_id != job_id:
+        headers[JOB_ID] = job_id  # else it follows from the message id, which is another one now
+    if redeliveries:
+        headers[REDELIVERIES] = redeliveries
+    return message._replace(message_id=new_message_id(), headers=headers)
 
 
 def received(event: Delivered | Got) -> Received:

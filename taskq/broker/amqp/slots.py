@@ -53,6 +53,15 @@ class Slots(Generic[Place]):
             self._own = set()
             self._count()
 
+    @property
+    def open(self) -> int:
+        """How many deliveries of the AMQP consumer of the moment run."""
+        return len(self._own)
+
+    def is_own(self, place: Place, tag: int) -> bool:
+        """Whether the AMQP consumer of the moment handed a delivery out that still runs."""
+        return place == self._current and tag in self._own
+
     def take(self, place: Place, tag: int) -> None:
         """Take a slot for a delivery."""
         if place == self._current:
@@ -70,6 +79,11 @@ class Slots(Generic[Place]):
             if not others:
                 del self._others[place]
             self._count()
+
+    def resize(self, total: int) -> None:
+        """Have so many slots from now on. Those that are taken stay so, also above that."""
+        self._total = total
+        self._count()
 
     def keep(self) -> None:
         """Keep a slot beyond the settle of its delivery."""

@@ -58,6 +58,10 @@ class AmqpSubscription:
             raise
         self._missed = False
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Hold at most so many deliveries; see the protocol."""
+        await self._consumer.set_prefetch(prefetch)
+
     async def stop(self) -> None:
         """Take no further delivery; see the protocol."""
         await self._consumer.stop()

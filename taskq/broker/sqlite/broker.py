@@ -1,6 +1,6 @@
 """The embedded broker: it puts the parts together, opens them and closes them in order.
 
-Neighbours: :mod:`~taskq.broker.sqlite.engine` is the thread that has the database,
+Neighbours: :mod:`~taskq.broker.sqlite.engine` is what has the database,
 :mod:`~taskq.broker.sqlite.submitter` the way to it, :mod:`~taskq.broker.sqlite.membership` what this process keeps
 there.
 """
@@ -24,7 +24,7 @@ from taskq.broker.sqlite.session import Session
 from taskq.broker.sqlite.sharing import SharedEngine, acquire_engine
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.broker.sqlite.subscribing import Subscribe, Unsubscribe
-from taskq.broker.sqlite.subscription import Subscription
+from taskq.broker.sqlite.system import OPERATING_SYSTEM, System
 from taskq.clock import Clock
 from taskq.errors import BrokerError, UsageError
 from taskq.lifecycle import Event
@@ -53,6 +53,7 @@ class SqliteBroker:
         lease_s: float = 15.0,
         emit: Callable[[Event], None] | None = None,
         connect_timeout_s: float = _TIMEOUT_S,
+        system: System = OPERATING_SYSTEM,
     ) -> None:
         self._location = read_location(url)
         self._clock = clock
@@ -60,6 +61,7 @@ class SqliteBroker:
         self._lease_s = lease_s
         self._emit = emit
         self._connect_timeout_s = connect_timeout_s
+        self._system = system
         self._shared: SharedEngine | None = None
         self._session: Session | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -79,7 +81,7 @@ class SqliteBroker:
     async def __aenter__(self) -> Self:
         if self._shared is not None:
             raise UsageError("a broker is entered once; make another one")
-        self._shared = acquire_engine(self._location, self._clock, self._lease_s, self._connect_timeout_s)
+        self._shared = acquire_engine(self._location, self._clock, self._lease_s, self._connect_timeout_s, self._system)
         try:
             await asyncio.shield(asyncio.wrap_future(self._shared.engine.opened))
         except BaseException:
@@ -136,7 +138,12 @@ class SqliteBroker:
         """Open a reply queue of this process; see the protocol."""
         session = self._open()
         inbox = SqliteInbox(session, receive)
-        await self._subscribe(session, inbox.subscription)
+        try:
+            await session.submitter.submit(Subscribe(session.membership, inbox.subscription), timeout_s=_TIMEOUT_S)
+        except BaseException:  # also a wait that was cancelled: nobody would ever close this subscription
+            if not session.submitter.closed:
+                session.submitter.submit(Unsubscribe(session.membership, inbox.subscription))
+            raise
         session.inboxes.add(inbox)
         return inbox
 
@@ -152,18 +159,14 @@ class SqliteBroker:
         if prefetch < 1:
             raise UsageError(f"prefetch must be at least 1, not {prefetch}")
         consumer = SqliteConsumer(session, queue, prefetch, deliver)
-        await self._subscribe(session, consumer.subscription)
         session.consumers.add(consumer)
+        try:
+            await session.submitter.submit(Subscribe(session.membership, consumer.subscription), timeout_s=_TIMEOUT_S)
+        except BaseException:  # also a wait that was cancelled: it may be stored, and poked already
+            consumer.abandon()
+            raise
         consumer.poke()
         return consumer
-
-    async def _subscribe(self, session: Session, subscription: Subscription) -> None:
-        try:
-            await session.submitter.submit(Subscribe(session.membership, subscription), timeout_s=_TIMEOUT_S)
-        except BaseException:  # also a wait that was cancelled: nobody would ever close this subscription
-            if not session.submitter.closed:
-                session.submitter.submit(Unsubscribe(session.membership, subscription))
-            raise
 
     def _open(self) -> Session:
         if self._session is None:

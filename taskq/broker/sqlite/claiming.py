@@ -6,6 +6,7 @@ that comes back counts a redelivery, and goes to the dead-letter queue as it is 
 
 from __future__ import annotations
 
+import sqlite3
 from operator import itemgetter
 
 from taskq.broker.sqlite.batch import Batch
@@ -26,6 +27,7 @@ RETURNING id, priority, redeliveries, properties, body
 """
 _NEXT_DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND claim IS NULL AND ready_at IS NOT NULL"
 _HAND_BACK = "UPDATE message SET claim = NULL WHERE id = ? AND claim = ?"
+_HAS = "SELECT 1 FROM message WHERE id = ? AND claim = ?"
 _HELD = """
 SELECT m.id, m.queue, m.redeliveries, q.delivery_limit, q.dead_letter
 FROM message m JOIN queue q ON q.id = m.queue WHERE m.claim BETWEEN ? AND ?
@@ -58,10 +60,17 @@ def next_due(batch: Batch, queue: int) -> float | None:
     return due
 
 
-def hand_back(batch: Batch, queue: int, message: int, claim: int) -> None:
-    """Give back a message that nobody has seen."""
-    if batch.db.execute(_HAND_BACK, (message, claim)).rowcount:
-        batch.made_ready(queue)
+def hand_back(batch: Batch, queue: int, message: int, claim: int) -> bool:
+    """Give back a message as if it had not been claimed; say whether ``claim`` still had it."""
+    if not batch.db.execute(_HAND_BACK, (message, claim)).rowcount:
+        return False
+    batch.made_ready(queue)
+    return True
+
+
+def has(db: sqlite3.Connection, message: int, claim: int) -> bool:
+    """Say whether ``claim`` still has ``message``."""
+    return db.execute(_HAS, (message, claim)).fetchone() is not None
 
 
 def release(batch: Batch, consumer: int) -> None:

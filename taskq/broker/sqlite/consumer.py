@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.broker.sqlite.delivery import SqliteDelivery
 from taskq.broker.sqlite.due import DueTimer
 from taskq.broker.sqlite.packing import PackedMessage, pack, unpack
 from taskq.broker.sqlite.session import Session
-from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, Settle
+from taskq.broker.sqlite.settling import Claim, Claimed, HandBack, IsHeld, Settle
 from taskq.broker.sqlite.subscribing import Unsubscribe
 from taskq.broker.sqlite.subscription import Subscription
+from taskq.errors import BrokerError
 from taskq.lifecycle import SubscriptionGap
 from taskq.tasks.exchanges import TemporaryQueue
 
@@ -35,10 +37,12 @@ class SqliteConsumer:
     ) -> None:
         self._session = session
         self._deliver = deliver
+        self._prefetch = prefetch
         self._held = 0
         self._asked = 0
         self._next: Claim | None = None
         self._under_way: set[Claim] = set()
+        self._returning: set[asyncio.Future[int]] = set()
         self._poked = False
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
@@ -58,6 +62,15 @@ class SqliteConsumer:
         elif self._free():
             self._claim()
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Hold at most so many deliveries; see the protocol."""
+        fewer, self._prefetch = prefetch < self._prefetch, prefetch
+        if not fewer:
+            self.poke()
+        while fewer and (self._under_way or self._returning):
+            waiting: list[asyncio.Future[Any]] = [claim.future for claim in self._under_way]
+            await asyncio.wait([*waiting, *self._returning])
+
     async def stop(self) -> None:
         """Take no further delivery; see the protocol."""
         self._stopped = True
@@ -65,14 +78,23 @@ class SqliteConsumer:
 
     async def close(self) -> None:
         """Stop, and give back what is not settled. On a file that stays locked, that goes on behind our back."""
-        loop = asyncio.get_running_loop()
-        if self._closing is None:
-            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+        closing = self._begin_to_close()
         try:
             async with asyncio.timeout_at(self._close_until):
-                await asyncio.shield(self._closing)
+                await asyncio.shield(closing)
         except TimeoutError:
             pass
+
+    def abandon(self) -> None:
+        """Close it without waiting, since nobody has it. It claims nothing any more, whatever its subscription is."""
+        self._stopped = True
+        self._begin_to_close().add_done_callback(_forget)
+
+    def _begin_to_close(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._closing, self._close_until = loop.create_task(self._close()), loop.time() + _CLOSE_S
+        return self._closing
 
     def _missed(self, missing_s: float) -> None:
         temporary, emit = self.subscription.temporary, self._session.emit
@@ -115,9 +137,32 @@ class SqliteConsumer:
         """Take a slot back that a settle had kept."""
         self._give_slot(None)
 
+    async def give_back(self, message: int, claim: int) -> Settlement:
+        """Put a delivery of this consumer back. It goes on when the wait for it is cancelled."""
+        if self._session.submitter.closed:
+            return Settlement.LOST
+        given = self._hand_back(claim, [message])
+        self._give_slot(None)
+        try:
+            return Settlement.DONE if await given else Settlement.LOST
+        except BrokerError:
+            self._take_slot()
+            raise
+
+    async def is_held(self, message: int, claim: int) -> bool:
+        """Say whether a delivery is still this consumer's."""
+        submitter = self._session.submitter
+        return not submitter.closed and await submitter.submit(IsHeld(message, claim))
+
+    def _hand_back(self, claim: int, messages: list[int]) -> asyncio.Future[int]:
+        returning = self._session.submitter.submit(HandBack(self.subscription, claim, messages))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        return returning
+
     def _give_slot(self, settle: Settle | None) -> None:
         self._held -= 1
-        if self._stopped or self._session.submitter.closed:
+        if self._stopped or self._session.submitter.closed or self._held + self._asked >= self._prefetch:
             return
         if settle is None:
             self._claim()
@@ -134,7 +179,7 @@ class SqliteConsumer:
     # Claims.
 
     def _free(self) -> int:
-        return max(0, self.subscription.prefetch - self._held - self._asked)
+        return max(0, self._prefetch - self._held - self._asked)
 
     def _claim(self) -> Claim:
         """Return the claim of this turn of the loop, with all free slots in it."""
@@ -160,22 +205,30 @@ class SqliteConsumer:
             self.poke()
 
     def _hand_over(self, claimed: Claimed) -> None:
+        rows, room = claimed.rows, 0 if self._stopped else max(0, self._prefetch - self._held)
+        if len(rows) > room:  # the slots became fewer meanwhile
+            rows, late = rows[:room], rows[room:]
+            if not self._session.submitter.closed:
+                self._hand_back(claimed.claim, [row[0] for row in late])
         if self._stopped:
-            if claimed.rows and not self._session.submitter.closed:
-                messages = [row[0] for row in claimed.rows]
-                self._session.submitter.submit(HandBack(self.subscription, claimed.claim, messages))
             return
         if claimed.exhausted:
             self._timer.set(claimed.next_due)
         else:
             self._poked = True  # there may be more, for slots that an earlier claim on its way could not fill
-        self._held += len(claimed.rows)
-        for id, _, redeliveries, properties, body in claimed.rows:
+        self._held += len(rows)
+        for id, _, redeliveries, properties, body in rows:
             self._deliver(SqliteDelivery(self, unpack(properties, body), id, claimed.claim, redeliveries))
 
 
 def _nothing() -> None:
     pass
+
+
+def _forget(closing: asyncio.Task[None]) -> None:
+    """Look at an error that nobody else looks at: who opened it has been told already."""
+    if not closing.cancelled():
+        closing.exception()
 
 
 async def _lost() -> Settlement:

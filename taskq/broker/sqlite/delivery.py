@@ -22,6 +22,10 @@ class Holder(Protocol):
 
     def free_slot(self) -> None: ...
 
+    def give_back(self, message: int, claim: int) -> Awaitable[Settlement]: ...
+
+    def is_held(self, message: int, claim: int) -> Awaitable[bool]: ...
+
 
 class SqliteDelivery:
     """Implements :class:`taskq.broker.protocol.Delivery`."""
@@ -60,6 +64,21 @@ class SqliteDelivery:
         except Exception:
             self._settling = self._kept = False  # nothing was done: it can be settled in another way
             raise
+
+    async def give_back(self) -> Settlement:
+        """Put it back, as often delivered as before; see the protocol."""
+        if self._settling:
+            return Settlement.LOST
+        self._settling = True
+        try:
+            return await self._consumer.give_back(self._id, self._claim)
+        except Exception:
+            self._settling = False
+            raise
+
+    async def is_ours(self) -> bool:
+        """Say whether it can still be settled."""
+        return not self._settling and await self._consumer.is_held(self._id, self._claim)
 
     def release_slot(self) -> None:
         """Free the slot that a settle kept; at any other time it does nothing."""

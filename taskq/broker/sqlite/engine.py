@@ -1,6 +1,6 @@
-"""The thread that drives one database: it takes everything that waits, runs it in one transaction, and tells the loops.
+"""What is done with one database: take everything that waits, run it in one transaction, and tell the loops.
 
-Theory of operation. Operations wait in one list, in the order of their submission. The thread first gets the lock
+Theory of operation. Operations wait in one list, in the order of their submission. The engine first gets the lock
 of the database (``BEGIN IMMEDIATE``) and only then takes the list: what arrived while it waited for the lock, or for
 the last commit to reach the disk, shares the next commit. So the batch grows with the load by itself. Looks come after
 the commit of the batch that they are in, or alone when others have the lock: they hold none, however much they count.
@@ -11,21 +11,23 @@ the disk is full the patient operations (settles, claims) wait and the others fa
 that is none of these comes from one operation: then each is run again in a transaction of its own, so that it fails
 alone.
 
-All results and pokes of a batch reach each loop in one call. The thread also keeps the membership (leases, sweeps,
+All results and pokes of a batch reach each loop in one call. The engine also keeps the membership (leases, sweeps,
 polls) at its own pace, whether the loops are blocked or not.
+
+It runs in a thread of its own (:mod:`~taskq.broker.sqlite.system`), but never starts one and never sleeps: its
+:meth:`Engine.life` yields where there is nothing to do, and says until when.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskq.broker.sqlite.batch import Batch
-from taskq.broker.sqlite.database import open_database
 from taskq.broker.sqlite.faults import Fault, error_of, fault_of
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.loopcalls import tell_loops
@@ -38,56 +40,69 @@ _PAUSE_S = 0.25  # between two tries on a disk that is full
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.0005, 0.02  # between two tries for the lock
 
 AnyOperation = Operation[Any]
+OpenDatabase = Callable[[], sqlite3.Connection]
+
+
+class Rest(NamedTuple):
+    """How long an engine has nothing to do: until ``over()``, which is asked with :attr:`Engine.changed` held, and for
+    ``seconds`` at most (``None``: for as long as it takes).
+    """
+
+    over: Callable[[], bool]
+    seconds: float | None
 
 
 class Engine:
-    """One connection and its thread. ``opened`` is done when the database can be used, or failed to open."""
+    """One connection and its work. ``opened`` is done when the database can be used, or failed to open.
 
-    def __init__(self, location: Location, timeout_s: float, membership: Membership) -> None:
+    ``open_database`` is called by :meth:`life`. ``changed`` is notified of what may end a rest.
+    """
+
+    def __init__(self, location: Location, open_database: OpenDatabase, membership: Membership) -> None:
         self.location = location
         self.opened: Future[None] = Future()
         self.ended: Future[None] = Future()
         self.obstacle: BrokerError | None = None
-        self._timeout_s = timeout_s
+        self.changed = threading.Condition()
+        self._open_database = open_database
         self._membership = membership
-        self._lock = threading.Condition()
         self._waiting: list[AnyOperation] = []
         self._closing = False
         self._lock_wait_s = _FIRST_WAIT_S
         self._needed: bool = False  # a transaction for the membership alone
-        self._thread = threading.Thread(target=self._live, name=f"taskq {location.label}", daemon=True)
-        self._thread.start()
 
     # On the loops.
 
     def hand_over(self, operations: Iterable[AnyOperation]) -> None:
         """Queue operations, in order."""
-        with self._lock:
+        with self.changed:
             self._waiting.extend(operations)
-            self._lock.notify()
+            self.changed.notify()
 
     def withdraw(self, operation: AnyOperation, error: Exception) -> bool:
         """Fail an operation that has not started; return ``False`` when it has."""
-        with self._lock:
+        with self.changed:
             if operation.started:
                 return False
             operation.fail(error)  # here, so that the thread sees it done
             return True
 
     def close(self) -> None:
-        """End the thread after the batch that it is in. What still waits is left undone."""
-        with self._lock:
+        """End its life after the batch that it is in. What still waits is left undone."""
+        with self.changed:
             self._closing = True
-            self._lock.notify()
+            self.changed.notify()
 
-    # In the thread.
+    # In its own thread.
 
-    def _live(self) -> None:
+    def life(self) -> Generator[Rest, None, None]:
+        """Do everything, from opening the database to closing it; who drives it rests where it yields."""
         try:
-            with closing(open_database(self.location, self._timeout_s)) as db:
+            with closing(self._open_database()) as db:
                 self.opened.set_result(None)
-                while self._await_work(db):
-                    self._work(db)
+                yield self._idle()
+                while not self._closing:
+                    yield self._turn(db)
         except BaseException as error:
             if self.opened.done():
                 raise
@@ -95,58 +110,58 @@ class Engine:
         finally:
             self.ended.set_result(None)
 
-    def _await_work(self, db: sqlite3.Connection) -> bool:
-        """Return ``True`` when there is something to write, ``False`` at the end."""
-        while True:
-            with self._lock:
-                if not self._waiting and not self._closing and not self._needed:
-                    self._lock.wait(self._membership.due_in_s())
-                if self._closing:
-                    return False
-                waiting = bool(self._waiting)
-            try:
-                idle = not waiting and not self._needed
-                self._needed = self._membership.keep(db, idle=idle) or self._needed
-            except sqlite3.Error:
-                pass  # a look at other processes that failed is repeated at the next turn
-            if waiting or self._needed:
-                return True
+    def _idle(self) -> Rest:
+        return Rest(self._is_wanted, self._membership.due_in_s())
 
-    def _work(self, db: sqlite3.Connection) -> None:
-        if self._must_write():
-            try:
-                db.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if fault_of(error) is Fault.LOCKED:
-                    self._look(db, self._taken(looks_only=True))
-                    self._wait_for_lock(error)  # the others have not started: they can still be withdrawn
-                else:
-                    self._needed = False
-                    self._wait_for_room(self._refused(self._taken(), error))
-                return
+    def _is_wanted(self) -> bool:
+        return bool(self._waiting) or self._closing or self._needed
+
+    def _is_closing(self) -> bool:
+        return self._closing
+
+    def _turn(self, db: sqlite3.Connection) -> Rest:
+        """Do what is there to be done, and return how to rest before the next turn."""
+        waiting = bool(self._waiting)
+        try:
+            idle = not waiting and not self._needed
+            self._needed = self._membership.keep(db, idle=idle) or self._needed
+        except sqlite3.Error:
+            pass  # a look at other processes that failed is repeated at the next turn
+        pause_s = self._work(db) if waiting or self._needed else 0.0
+        return Rest(self._is_closing, pause_s) if pause_s else self._idle()
+
+    def _work(self, db: sqlite3.Connection) -> float:
+        """Write and look; return for how many seconds to pause before what could not be done is tried again."""
+        if not self._must_write():
+            return self._look(db, self._taken())
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if fault_of(error) is Fault.LOCKED:  # the writes have not started: they can still be withdrawn
+                return max(self._look(db, self._taken(looks_only=True)), self._pause_for_lock(error))
             self._needed = False
-            self._lock_wait_s = _FIRST_WAIT_S
-            taken = self._taken()
-            self._write(db, [operation for operation in taken if not operation.looks])
-        else:
-            taken = self._taken()
-        self._look(db, [operation for operation in taken if operation.looks])
+            return self._put_back(self._refused(self._taken(), error))
+        self._needed = False
+        self._lock_wait_s = _FIRST_WAIT_S
+        taken = self._taken()
+        pause_s = self._write(db, [operation for operation in taken if not operation.looks])
+        return max(pause_s, self._look(db, [operation for operation in taken if operation.looks]))
 
     def _must_write(self) -> bool:
-        with self._lock:
+        with self.changed:
             return self._needed or not all(operation.looks for operation in self._waiting)
 
-    def _write(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
+    def _write(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> float:
         """Run a batch in the open transaction; after an error that only some of it may have made, each alone."""
         try:
             self._transact(db, taken)
         except Exception as error:
             if len(taken) > 1 and (not isinstance(error, sqlite3.Error) or fault_of(error) in (None, Fault.FULL)):
-                self._one_by_one(db, taken)
-            else:
-                self._wait_for_room(self._refused(taken, error))
+                return self._one_by_one(db, taken)
+            return self._put_back(self._refused(taken, error))
+        return 0.0
 
-    def _look(self, db: sqlite3.Connection, looks: list[AnyOperation]) -> None:
+    def _look(self, db: sqlite3.Connection, looks: list[AnyOperation]) -> float:
         waits: list[AnyOperation] = []
         for operation in looks:
             try:
@@ -162,9 +177,9 @@ class Engine:
                 waits += self._refused([operation], error)
                 continue
             tell_loops([operation])
-        self._wait_for_room(waits)
+        return self._put_back(waits)
 
-    def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> None:
+    def _one_by_one(self, db: sqlite3.Connection, taken: list[AnyOperation]) -> float:
         """Run each alone, after an error that perhaps only some of them make."""
         waits: dict[AnyOperation, None] = {}  # in order
         for operation in taken:
@@ -176,10 +191,10 @@ class Engine:
                 self._transact(db, [operation])
             except Exception as error:
                 waits |= dict.fromkeys(self._refused([operation], error))
-        self._wait_for_room(list(waits))
+        return self._put_back(list(waits))
 
     def _taken(self, *, looks_only: bool = False) -> list[AnyOperation]:
-        with self._lock:
+        with self.changed:
             waiting = [operation for operation in self._waiting if operation.looks or not looks_only]
             self._waiting = [operation for operation in self._waiting if looks_only and not operation.looks]
             taken = [operation for operation in waiting if operation.patient or not operation.future.done()]
@@ -234,18 +249,18 @@ class Engine:
         tell_loops(failed)
         return waits
 
-    def _wait_for_lock(self, error: sqlite3.Error) -> None:
+    def _pause_for_lock(self, error: sqlite3.Error) -> float:
         self.obstacle = error_of(Fault.LOCKED, self.location.label, error)
-        with self._lock:
-            self._lock.wait_for(lambda: self._closing, self._lock_wait_s)
-        self._lock_wait_s = min(self._lock_wait_s * 1.5, _LONGEST_WAIT_S)
+        pause_s = self._lock_wait_s
+        self._lock_wait_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
+        return pause_s
 
-    def _wait_for_room(self, waits: list[AnyOperation]) -> None:
-        """Put operations back, in front of those that came meanwhile, and pause."""
+    def _put_back(self, waits: list[AnyOperation]) -> float:
+        """Put operations back, in front of those that came meanwhile, and return the pause before they are tried."""
         if not waits:
-            return
-        with self._lock:
+            return 0.0
+        with self.changed:
             for operation in waits:
                 operation.started = False
             self._waiting[:0] = waits
-            self._lock.wait_for(lambda: self._closing, _PAUSE_S)
+        return _PAUSE_S

@@ -9,6 +9,7 @@ temporary queues are made again, and whoever has one is told for how long, at mo
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ from taskq.broker.sqlite.loopcalls import Call, tell_loops
 from taskq.broker.sqlite.process import Process
 from taskq.broker.sqlite.subscription import Subscription
 from taskq.broker.sqlite.sweeper import Sweeper, remove_process
-from taskq.broker.sqlite.wakeups import WakeupSocket
+from taskq.broker.sqlite.wakeups import Wakeups
 from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
@@ -43,7 +44,7 @@ class Wake:
     subscriptions: list[Subscription]
     ports: list[tuple[int, int]]
     gaps: list[Call]
-    wakeups: WakeupSocket | None
+    wakeups: Wakeups | None
 
     def pokes(self) -> list[Call]:
         """Return the calls for consumers of this process; those about what they missed come first."""
@@ -58,11 +59,18 @@ class Wake:
 
 class Membership:
     """Of one engine. ``wakeups`` and ``wal`` are ``None`` for a database in memory: it has no other processes, and no
-    sweep.
+    sweep. ``is_gone`` says of another process whether it has ended.
     """
 
     def __init__(
-        self, me: Process, clock: Clock, lease_s: float, wakeups: WakeupSocket | None, wal: WalBound | None
+        self,
+        me: Process,
+        clock: Clock,
+        lease_s: float,
+        wakeups: Wakeups | None,
+        wal: WalBound | None,
+        *,
+        is_gone: Callable[[Process], bool] = Process.is_gone,
     ) -> None:
         self.wakeups = wakeups
         self._wal = wal
@@ -76,7 +84,7 @@ class Membership:
         self._renew_at = 0.0
         self._seen_at = 0.0  # when our row was last there
         self._gaps: list[Call] = []
-        self._sweeper = Sweeper(me, lease_s * (1 - _FIRST_LOOK))
+        self._sweeper = Sweeper(me, lease_s * (1 - _FIRST_LOOK), is_gone)
         self._left = False
         self._sweep_now = False
 
@@ -85,6 +93,10 @@ class Membership:
     def add(self, subscription: Subscription) -> None:
         """Poke ``subscription`` from now on, and keep its row."""
         self._subscriptions[subscription.queue] = (*self._subscriptions.get(subscription.queue, ()), subscription)
+
+    def has(self, subscription: Subscription) -> bool:
+        """Say whether ``subscription`` is stored; asked in the thread that stores it."""
+        return any(subscription in of_queue for of_queue in self._subscriptions.values())
 
     def discard(self, subscription: Subscription) -> None:
         """Forget ``subscription``."""
@@ -105,11 +117,11 @@ class Membership:
         """Make sure of our row and lease, and remove those whom the last sweep found dead."""
         now = self._clock.monotonic()
         self._gaps = []
+        self._stored_row = self.row  # it is stored: what was rolled back has set it back
         row = batch.db.execute(_LEASE, (self.row,)).fetchone()
         if row is None:
             self._register(batch, now)
         else:
-            self._stored_row = self.row
             self._seen_at = now
             # From what is stored, and not from what this transaction is about to store: it may be rolled back.
             self._renew_at = row[0] - self._lease_s * _RENEW_BEFORE
@@ -121,8 +133,9 @@ class Membership:
                 remove_process(batch, process)
 
     def rolled_back(self) -> None:
-        """Forget a row that was made in vain: another process may get its number."""
+        """Forget what was found or made in vain: a row, whose number another process may get, and suspects."""
         self.row = self._stored_row
+        self._sweeper.forget()
 
     def leave(self, batch: Batch) -> Wake:
         """Return whom to wake when the transaction is stored."""

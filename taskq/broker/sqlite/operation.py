@@ -77,8 +77,13 @@ class Operation(Generic[R]):
     def fail(self, error: Exception) -> None:
         """Pass an error on, on the loop."""
         self.ended(self)
+        self.end_with(error)
+
+    def end_with(self, error: Exception) -> None:
+        """Tell who waits for it, if somebody does: an error that nobody waits for is no error of its own."""
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # so that asyncio does not complain of it
 
     def abandon(self) -> None:
         """Take note, on the loop, that nobody waits for it any more and it was or will be left undone."""

@@ -140,8 +140,8 @@ class Claim(Operation[Claimed]):
         self._resolved(self, None)
 
 
-class HandBack(Operation[None]):
-    """Give back messages that came too late for a consumer that stopped; nobody has seen them."""
+class HandBack(Operation[int]):
+    """Give back messages as if they had not been claimed, and return how many of them still were."""
 
     patient = True
 
@@ -150,6 +150,30 @@ class HandBack(Operation[None]):
         self._claim = claim
         self._messages = messages
 
-    def run(self, batch: Batch) -> None:
-        for message in self._messages:
-            claiming.hand_back(batch, self._subscription.queue, message, self._claim)
+    def run(self, batch: Batch) -> int:
+        queue, claim = self._subscription.queue, self._claim
+        return sum(claiming.hand_back(batch, queue, message, claim) for message in self._messages)
+
+    def abandon(self) -> None:
+        if not self.future.done():
+            self.future.set_result(0)
+        super().abandon()
+
+
+class IsHeld(Operation[bool]):
+    """Say whether ``claim`` still has ``message``."""
+
+    patient = True
+    looks = True
+
+    def __init__(self, message: int, claim: int) -> None:
+        self._message = message
+        self._claim = claim
+
+    def run(self, batch: Batch) -> bool:
+        return claiming.has(batch.db, self._message, self._claim)
+
+    def abandon(self) -> None:
+        if not self.future.done():
+            self.future.set_result(False)
+        super().abandon()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from taskq.broker.sqlite.engine import Engine
 from taskq.broker.sqlite.location import Location
 from taskq.broker.sqlite.membership import Membership
-from taskq.broker.sqlite.process import this_process
 from taskq.broker.sqlite.submitter import Submitter
 from taskq.broker.sqlite.subscribing import Deregister
-from taskq.broker.sqlite.wakeups import WakeupSocket
+from taskq.broker.sqlite.system import System
 from taskq.broker.sqlite.wal import WalBound
 from taskq.clock import Clock
 
@@ -53,16 +53,22 @@ class SharedEngine:
             self.membership.wakeups.close(asyncio.get_running_loop())
 
 
-def acquire_engine(location: Location, clock: Clock, lease_s: float, timeout_s: float) -> SharedEngine:
+def acquire_engine(location: Location, clock: Clock, lease_s: float, timeout_s: float, system: System) -> SharedEngine:
     """Return the engine for ``location``, with one user more."""
     with _lock:
         shared = _in_memory.get(location.label) if location.path is None else None
         if shared is None:
-            wakeups = WakeupSocket() if location.path is not None else None
-            wal = WalBound(location.path) if location.path is not None else None
-            membership = Membership(this_process(), clock, lease_s, wakeups, wal)
-            shared = SharedEngine(Engine(location, timeout_s, membership), membership)
+            shared = _new_engine(location, clock, lease_s, timeout_s, system)
             if location.path is None:
                 _in_memory[location.label] = shared
         shared.users += 1
         return shared
+
+
+def _new_engine(location: Location, clock: Clock, lease_s: float, timeout_s: float, system: System) -> SharedEngine:
+    wakeups = system.wakeups() if location.path is not None else None
+    wal = WalBound(location.path) if location.path is not None else None
+    membership = Membership(system.this_process(), clock, lease_s, wakeups, wal, is_gone=system.is_gone)
+    engine = Engine(location, partial(system.open_database, location, timeout_s), membership)
+    system.start(engine)
+    return SharedEngine(engine, membership)

@@ -147,5 +147,5 @@ class Submitter:
             f"{self._label}: {operation.what} did not get its turn within {timeout_s:g} s, so nothing was stored; the "
             "disk is too slow for what is asked of it"
         )
-        if not self._engine.withdraw(operation, obstacle) and not operation.future.done():
-            operation.future.set_exception(PublishUnconfirmed(operation.what, timeout_s))
+        if not self._engine.withdraw(operation, obstacle):
+            operation.end_with(PublishUnconfirmed(operation.what, timeout_s))

@@ -28,7 +28,7 @@ class Subscribe(Operation[None]):
 
 
 class Unsubscribe(Operation[None]):
-    """Close a subscription; what it holds goes back."""
+    """Close a subscription; what it holds goes back. One that was never stored is let be: its row is another's."""
 
     patient = True
 
@@ -37,7 +37,8 @@ class Unsubscribe(Operation[None]):
         self._subscription = subscription
 
     def run(self, batch: Batch) -> None:
-        self._subscription.delete(batch)
+        if self._membership.has(self._subscription):
+            self._subscription.delete(batch)
 
     def committed(self, result: None) -> None:
         self._membership.discard(self._subscription)

@@ -3,13 +3,15 @@
 Theory of operation. Every half second a process looks at the others' rows. Dead is: pid gone or given to another, where
 that can be seen; another boot; or a lease that is over. A file that somebody had locked lets nobody renew, and the
 first to get the lock again must not sweep the others. So a lease counts as over when it was found over in one
-transaction, and in another one, a while later, is still not renewed. Where the system has no boot id, a lease of an
+transaction, and in another one, a while later, is still not renewed; one that could not be stored (a full disk) counts
+for nothing, since it let nobody renew either. Where the system has no boot id, a lease of an
 earlier boot may end far in the future, since the clock began anew: one that is longer than any counts as over too.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from taskq.broker.sqlite.batch import Batch
 from taskq.broker.sqlite.claiming import release
@@ -24,11 +26,15 @@ _LONGEST_LEASE_S = 600.0
 
 
 class Sweeper:
-    """Finds the dead processes among the others. ``doubt_s``: how long a lease that is over may still be renewed."""
+    """Finds the dead processes among the others. ``doubt_s``: how long a lease that is over may still be renewed.
 
-    def __init__(self, me: Process, doubt_s: float) -> None:
+    ``is_gone`` says of a process that can be seen from here whether it has ended.
+    """
+
+    def __init__(self, me: Process, doubt_s: float, is_gone: Callable[[Process], bool]) -> None:
         self._me = me
         self._doubt_s = doubt_s
+        self._is_gone = is_gone
         self._suspects: dict[int, tuple[float, float]] = {}  # their lease, and when it was found over
 
     def sees_suspects(self, db: sqlite3.Connection, own_row: int, now: float) -> bool:
@@ -52,9 +58,13 @@ class Sweeper:
         self._suspects = suspects
         return dead
 
+    def forget(self) -> None:
+        """Begin anew: what was found last could not be stored."""
+        self._suspects.clear()
+
     def _is_certain(self, other: Process) -> bool:
         """Say whether it is dead whatever its lease says."""
-        return other.boot_id != self._me.boot_id or (other.is_seen_from(self._me) and other.is_gone())
+        return other.boot_id != self._me.boot_id or (other.is_seen_from(self._me) and self._is_gone(other))
 
 
 def _is_over(lease_until: float, now: float) -> bool:

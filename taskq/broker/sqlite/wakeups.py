@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 _HOST = "127.0.0.1"
 _FORMAT = struct.Struct("!4sQ")
@@ -16,8 +17,27 @@ _MAGIC = b"tskq"
 _AT_ONCE = 256  # datagrams read in one turn of the loop
 
 
+class Wakeups(Protocol):
+    """What wakes this process, and lets it wake others. ``port`` is where it is reached; 0: nowhere."""
+
+    @property
+    def port(self) -> int: ...
+
+    def listen(self, loop: asyncio.AbstractEventLoop, woken: Callable[[int], None]) -> None:
+        """Call ``woken`` on ``loop`` with the number of each queue that we are told to look at."""
+        ...
+
+    def notify(self, port: int, queue: int) -> None:
+        """Tell the process behind ``port`` to look at ``queue``. It never blocks and never fails."""
+        ...
+
+    def close(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Listen no more; harmless twice."""
+        ...
+
+
 class WakeupSocket:
-    """One socket of a process, woken by others. ``port`` is 0 where there is no loopback; then polling has to do."""
+    """Implements :class:`Wakeups` with one socket. ``port`` is 0 where there is no loopback; then polling has to do."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None

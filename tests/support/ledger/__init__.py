@@ -19,7 +19,9 @@ from tests.support.ledger.records import (
     Left,
     Outcome,
     Record,
+    Refused,
     Started,
+    Unanswered,
     Wanted,
 )
 from tests.support.ledger.report import Finding, Kind, Report
@@ -40,8 +42,10 @@ __all__ = [
     "Outcome",
     "Pen",
     "Record",
+    "Refused",
     "Report",
     "Started",
+    "Unanswered",
     "Wanted",
     "check",
     "read_history",

@@ -18,7 +18,9 @@ from tests.support.ledger.records import (
     Fault,
     Outcome,
     Record,
+    Refused,
     Started,
+    Unanswered,
     Wanted,
     to_line,
 )
@@ -48,23 +50,32 @@ class Pen:
 
     def wanted(self, job: str, *, attempts: int = 1, not_before: float | None = None) -> None:
         """Say that ``job`` is about to be enqueued."""
-        self.write(Wanted(job=job, at=time.time(), attempts=attempts, not_before=not_before))
+        wanted = Wanted(job=job, at=time.time(), attempts=attempts, not_before=not_before, pid=os.getpid())
+        self.write(wanted)
 
     def confirmed(self, job: str) -> None:
         """Say that the broker confirmed ``job``."""
         self.write(Confirmed(job=job, at=time.time()))
 
+    def refused(self, job: str, *, why: str) -> None:
+        """Say that the broker did not take ``job``."""
+        self.write(Refused(job=job, at=time.time(), why=why))
+
     def answered(self, job: str, *, of: str) -> None:
         """Say that the caller of ``job`` got the result of ``of``."""
         self.write(Answered(job=job, at=time.time(), of=of))
 
+    def unanswered(self, job: str, *, why: str) -> None:
+        """Say that the caller of ``job`` got an error instead of a result."""
+        self.write(Unanswered(job=job, at=time.time(), why=why))
+
     # Workers.
 
     @contextmanager
-    def execution(self, job: str, *, attempt: int, execution: int) -> Iterator[None]:
+    def execution(self, job: str, *, attempt: int, execution: int, queue: str = "") -> Iterator[None]:
         """Write down the start of an execution, and how the block ended."""
         pid = os.getpid()
-        self.write(Started(job=job, at=time.time(), pid=pid, attempt=attempt, execution=execution))
+        self.write(Started(job=job, at=time.time(), pid=pid, attempt=attempt, execution=execution, queue=queue))
         outcome = Outcome.FAILED
         try:
             yield

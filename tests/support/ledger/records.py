@@ -21,12 +21,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A producer is about to enqueue a job. ``attempts``: how many its policy allows. ``not_before``: its ETA."""
+    """A producer is about to enqueue a job. ``attempts``: how many its policy allows. ``not_before``: its ETA.
+
+    ``pid``: the producer's process.
+    """
 
     job: str
     at: float
     attempts: int = 1
     not_before: float | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +42,24 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The broker did not take a job, and will not run it: ``why`` is the error, which is no "may have been"."""
+
+    job: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A worker began an execution; ``attempt`` and ``execution`` as the task's context says."""
+    """A worker began an execution; ``attempt``, ``execution`` and ``queue`` as the task's context says."""
 
     job: str
     at: float
     pid: int
     attempt: int
     execution: int
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +95,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A caller got an error instead of a result."""
+
+    job: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """The test broke something, between ``at`` and ``until``. ``pid`` is ``None`` when it hit more than a process."""
 
@@ -90,8 +113,15 @@ class Fault:
     pid: int | None = None
 
 
-Record = Wanted | Confirmed | Started | Ended | Expired | Answered | Fault
-_KINDS = {kind.__name__: kind for kind in (Wanted, Confirmed, Started, Ended, Expired, Answered, Fault)}
+CLOCK_JUMP = "clock jump"
+"""The fault after which a job may run early: the clock of the process that sent it was wrong while it was sent."""
+NODE_LOST = "node lost"
+"""How faults begin that take a node of a cluster away, with its reply queues: what is sent to those is dropped."""
+
+Record = Wanted | Confirmed | Refused | Started | Ended | Expired | Answered | Unanswered | Fault
+_KINDS = {
+    kind.__name__: kind for kind in (Wanted, Confirmed, Refused, Started, Ended, Expired, Answered, Unanswered, Fault)
+}
 
 
 def to_line(record: Record) -> bytes:

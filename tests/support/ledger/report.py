@@ -17,15 +17,18 @@ class Kind(StrEnum):
     LOST = "lost"
     DUPLICATED = "duplicated"
     NEVER_ENQUEUED = "never enqueued"
+    REFUSED = "ran though refused"
     EARLY = "ran early"
     WRONG_CALLER = "wrong caller"
     ABOVE_POLICY = "attempts above policy"
+    REPEATED = "ran too often"
+    UNANSWERED = "unanswered"
     LEFT_OVER = "left over"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. ``faults`` are those that may explain it; only a duplicate can be explained."""
+    """One thing that is wrong. ``faults`` are those that may explain it: a duplicate, or a run before the ETA."""
 
     kind: Kind
     job: str
@@ -56,7 +59,7 @@ class Report:
 
     @property
     def violations(self) -> tuple[Finding, ...]:
-        """What breaks a promise: everything but the duplicates that a fault may explain (at least once)."""
+        """What breaks a promise: everything but what a fault may explain, as a duplicate (at least once)."""
         return tuple(finding for finding in self.findings if not finding.faults)
 
     def __str__(self) -> str:

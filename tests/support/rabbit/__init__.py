@@ -5,7 +5,7 @@ Importing it starts nothing and looks at nothing. Fixtures are in `fixtures`.
 
 from tests.support.rabbit.installation import SYSTEM, NoRabbitMQ
 from tests.support.rabbit.node import RabbitNode
-from tests.support.rabbit.own import managed_node, own_node
+from tests.support.rabbit.own import managed_node, own_node, tls_node
 from tests.support.rabbit.shared import SharedRabbit, brokers, label, shared, versions
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "managed_node",
     "own_node",
     "shared",
+    "tls_node",
     "versions",
 ]

@@ -55,6 +55,18 @@ def managed_node(request: pytest.FixtureRequest) -> RabbitNode:
     return rabbit.managed_node(request.param)
 
 
+@pytest.fixture(params=rabbit.versions(), ids=rabbit.label)
+def tls_node(request: pytest.FixtureRequest) -> Iterator[RabbitNode]:
+    """A running node that speaks TLS, with a good certificate; tests share it as :func:`managed_node`.
+
+    Its log is not looked at.
+    """
+    node = rabbit.tls_node(request.param)
+    yield node
+    assert node.tls is not None
+    node.serve(node.tls.good())
+
+
 def fail_on(problems: list[str], node: pytest.Item) -> None:
     """Fail for what the broker's log tells, unless the test says that it provokes it."""
     allowed = [pattern for mark in node.iter_markers("broker_problems") for pattern in mark.args or ("",)]

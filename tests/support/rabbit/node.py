@@ -10,6 +10,9 @@ import time
 import uuid
 from collections.abc import Callable
 
+from trustme import LeafCert
+
+from tests.support.rabbit.ports import free_ports
 from tests.support.rabbit.problems import problems
 from tests.support.rabbit.process import NodeProcess
 
@@ -28,6 +31,28 @@ class RabbitNode(NodeProcess):
     def url(self, vhost: str = "%2F") -> str:
         """Return the URL of a virtual host."""
         return f"amqp://guest:guest@{self.host}/{vhost}"
+
+    def tls_url(self, vhost: str = "%2F", query: str = "", *, port: int = 0) -> str:
+        """Return the URL of a virtual host with TLS. ``query``: what stands after the authority's certificate."""
+        assert self.tls is not None, "the node was started without TLS"
+        further = f"&{query}" if query else ""
+        return f"amqps://guest:guest@127.0.0.1:{port or self.tls_port}/{vhost}?cafile={self.tls.cafile}{further}"
+
+    def serve(self, certificate: LeafCert) -> None:
+        """Have it show another certificate, to all who connect from now on."""
+        assert self.tls is not None, "the node was started without TLS"
+        self.tls.serve(certificate)
+        self.eval("ssl:clear_pem_cache()")
+
+    def demand_certificates(self) -> int:
+        """Open one more listener, which takes nobody without a client certificate, and return its port."""
+        (port,) = free_ports(1)
+        self.eval(
+            "{ok, Given} = application:get_env(rabbit, ssl_options),"
+            "Options = lists:keystore(fail_if_no_peer_cert, 1, Given, {fail_if_no_peer_cert, true}),"
+            f'ok = rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}, auto}}, Options, 2)'
+        )
+        return port
 
     @property
     def management_url(self) -> str:
@@ -49,6 +74,11 @@ class RabbitNode(NodeProcess):
             time.sleep(_LOOK_S)
         assert done.stdout.startswith('{ok, "'), f"{expression}: exit {done.returncode}, {done.stdout}{done.stderr}"
         return done.stdout.removeprefix('{ok, "').removesuffix('"}')
+
+    def until(self, expression: str) -> None:
+        """Wait until an Erlang expression is true for it; one that fails is not."""
+        safe = f"case catch begin {expression} end of true -> true; _ -> false end"
+        self._expect(lambda: self.eval(safe) == "true", expression)
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` and return what it wrote. It takes about a second."""
@@ -81,7 +111,11 @@ class RabbitNode(NodeProcess):
 
     def allow(self, user: str, vhost: str, pattern: str = ".*") -> None:
         """Give a user the permissions to configure, write and read what matches."""
-        arguments = ", ".join(map(_binary, (user, vhost, pattern, pattern, pattern)))
+        self.permit(user, vhost, configure=pattern, write=pattern, read=pattern)
+
+    def permit(self, user: str, vhost: str, *, configure: str, write: str, read: str) -> None:
+        """Give a user permissions, each its own pattern. Channels that are open may go on by what they asked before."""
+        arguments = ", ".join(map(_binary, (user, vhost, configure, write, read)))
         self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({arguments}, {_BY})")
 
     def close_connections(self, reason: str = "bye") -> None:

@@ -40,14 +40,24 @@ def managed_node(version: str = SYSTEM) -> RabbitNode:
 _MANAGED: dict[str, RabbitNode] = {}
 
 
-def started(version: str, *, management: bool = False) -> RabbitNode:
+def tls_node(version: str = SYSTEM) -> RabbitNode:
+    """Return the node of that version that speaks TLS, also to its management API; tests share it."""
+    if version not in _TLS:
+        _TLS[version] = started(version, management=True, tls=True)
+    return _TLS[version]
+
+
+_TLS: dict[str, RabbitNode] = {}
+
+
+def started(version: str, *, management: bool = False, tls: bool = False) -> RabbitNode:
     """Return a new node that runs, and ends with this process at the latest.
 
     A version that has not come up once is not tried again: no test needs to wait for that as long as the first.
     """
     if version in _DOWN:
         raise AssertionError(_DOWN[version])
-    node, owner = RabbitNode(version, management=management), os.getpid()
+    node, owner = RabbitNode(version, management=management, tls=tls), os.getpid()
 
     def end() -> None:
         if os.getpid() == owner:  # not when a forked child ends

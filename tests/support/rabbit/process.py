@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.rabbit import watch
+from tests.support.rabbit.certificates import TlsFiles
 from tests.support.rabbit.installation import SYSTEM, Installation
 from tests.support.rabbit.ports import free_ports
 
@@ -40,17 +41,36 @@ management.tcp.ip = 127.0.0.1
 management.tcp.port = {port}
 collect_statistics_interval = 1000
 """
+# A client may show a certificate, and log in by it; a listener that demands one is opened by `node`.
+_TLS = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {files}/authority.pem
+ssl_options.certfile = {files}/server.pem
+ssl_options.keyfile = {files}/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+ssl_cert_login_from = common_name
+management.ssl.ip = 127.0.0.1
+management.ssl.port = {management_port}
+management.ssl.cacertfile = {files}/authority.pem
+management.ssl.certfile = {files}/server.pem
+management.ssl.keyfile = {files}/server.key
+"""
 
 
 class NodeProcess:
     """A node that can be started, stopped, killed and paused, and started again in its folder, on its port.
 
     ``version``: ``system``, or the folder of a chroot. ``management``: with the management plugin, which makes it slow
-    to stop. Nothing runs before :meth:`start`. All methods block.
+    to stop. ``tls``: with TLS, too, and then with ``management``; see `certificates`. Nothing runs before
+    :meth:`start`. All methods block.
     """
 
-    def __init__(self, version: str = SYSTEM, *, management: bool = False) -> None:
+    def __init__(self, version: str = SYSTEM, *, management: bool = False, tls: bool = False) -> None:
         self._management = management
+        self.tls = TlsFiles() if tls else None
         self._installation = Installation.find(version)
         self.name = f"taskq-{uuid.uuid4().hex[:12]}@127.0.0.1"  # no host name, and so nothing to look up
         self._folder: Path | None = None
@@ -85,8 +105,11 @@ class NodeProcess:
             )
             for name in ("home", "mnesia", "log"):
                 (self._folder / name).mkdir()
-            plugins = "rabbitmq_management" if self._management else ""
-            (self._folder / "enabled_plugins").write_text(f"[{plugins}].\n")
+            plugins = ["rabbitmq_management"] if self._management else []
+            if self.tls is not None:
+                plugins.append("rabbitmq_auth_mechanism_ssl")
+                self.tls.write(self._folder / "tls")
+            (self._folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
             (self._folder / "advanced.config").write_text("[].\n")
         return self._folder
 
@@ -177,13 +200,31 @@ class NodeProcess:
         )
 
     def _choose_ports(self) -> None:
-        self.port, self.management_port, self._dist_port, self._epmd_port = free_ports(4)
+        self.port, self.management_port, self._dist_port, self._epmd_port, *tls = free_ports(6)
+        self.tls_port, self.tls_management_port = tls
+
+    @property
+    def erlang_arguments(self) -> str:
+        """The arguments of its virtual machine."""
+        return "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+
+    def _configuration(self) -> str:
+        configuration = _CONFIGURATION.format(port=self.port)
+        if self._management:
+            configuration += _MANAGEMENT.format(port=self.management_port)
+        if self.tls is not None:
+            files = self._installation.inside(self.folder / "tls")
+            configuration += _TLS.format(files=files, port=self.tls_port, management_port=self.tls_management_port)
+        return configuration
+
+    def _begin(self) -> None:
+        """Start what has to be there before the node."""
+        self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
 
     def _launch(self) -> None:
         folder = self.folder
-        management = _MANAGEMENT.format(port=self.management_port) if self._management else ""
-        (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self.port) + management)
-        self._epmd = self._group(self._installation.command("epmd", "-port", str(self._epmd_port)))
+        (folder / "rabbitmq.conf").write_text(self._configuration())
+        self._begin()
         with (folder / "log" / "console").open("wb") as output:
             self._server = self._group(self._installation.command("rabbitmq-server"), output.fileno())
 
@@ -224,7 +265,7 @@ class NodeProcess:
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
             "RABBITMQ_CONF_ENV_FILE": f"{folder}/none",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": self.erlang_arguments,
         }
 
     def _logged(self, position: int = 0) -> bytes:

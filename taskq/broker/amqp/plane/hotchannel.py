@@ -107,12 +107,18 @@ class HotChannel:
         """Send a command and return its answer. Raises :class:`ChannelGone`."""
         return await self.ask(frame)
 
-    def publish(self, exchange: str, key: str, content: bytes, body: bytes, *, mandatory: bool = True) -> None:
-        """Send a publish. What no queue takes comes back, or vanishes when it is not ``mandatory``."""
-        frame_max = self._plane.frame_max
-        self._plane.write(
-            packed.publish(self.number, exchange, key, content, body, mandatory=mandatory, frame_max=frame_max)
+    def publish(
+        self, exchange: str, key: str, content: bytes, body: bytes, *, mandatory: bool = True, now: bool = False
+    ) -> None:
+        """Send a publish, at the end of this turn or ``now``.
+
+        What no queue takes comes back, or vanishes when it is not ``mandatory``.
+        """
+        plane = self._plane
+        frames = packed.publish(
+            self.number, exchange, key, content, body, mandatory=mandatory, frame_max=plane.frame_max
         )
+        (plane.write_now if now else plane.write)(frames)
 
     def ack(self, tag: int) -> None:
         """Acknowledge a delivery, with the others of this turn. Each tag once. After the end it does nothing."""

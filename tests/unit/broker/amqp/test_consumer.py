@@ -17,7 +17,8 @@ from taskq.broker.amqp.received import REDELIVERIES
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.errors import BrokerBlocked, QueueMismatch, Unroutable
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed, Event
-from taskq.wire.headers import EXCHANGE, KEY
+from taskq.wire.headers import EXCHANGE, JOB_ID, KEY
+from taskq.wire.ids import derived_job_id
 from tests.conformance.stand import to
 from tests.support.amqppeer import Peer
 from tests.support.waiting import until
@@ -230,7 +231,8 @@ async def test_what_a_classic_queue_gave_back_is_counted_by_a_copy_before_it_is_
         peer.deliver(1, b"job", redelivered=True, taskq_redeliveries=2)
         (copy,) = broker.published
         assert got == []
-        assert (copy.queue, copy.message.body, copy.message.headers) == ("work", b"job", {REDELIVERIES: 3})
+        assert (copy.queue, copy.message.body) == ("work", b"job")
+        assert copy.message.headers == {REDELIVERIES: 3, JOB_ID: derived_job_id("m1")}, "it stays the same job"
         assert copy.message.message_id != "m1"
         await turn()
         assert peer.of(Ack) == []
@@ -267,7 +269,7 @@ async def test_where_a_message_was_published_is_told_and_kept_by_copies() -> Non
         published = {EXCHANGE: "logs", KEY: "a.b"}
         assert [each.message.headers for each in got] == [{"mine": "kept", **published}, {}, {}, published]
         peer.deliver(5, b"event", redelivered=True, exchange="logs", key="a.b")
-        assert broker.published[0].message.headers == {**published, REDELIVERIES: 1}
+        assert broker.published[0].message.headers == {**published, REDELIVERIES: 1, JOB_ID: derived_job_id("m5")}
         assert (broker.published[0].exchange, broker.published[0].queue) == ("", "work")
 
 
@@ -300,6 +302,113 @@ async def test_a_queue_of_its_own_is_prepared_each_time_on_the_connection_that_i
     assert prepared[4:] == [(following, True)]
     assert broker.redeclared == []
     await consumer.close()
+
+
+async def test_what_is_given_back_is_a_copy_with_its_count_and_then_an_ack() -> None:
+    async with consuming(2) as (broker, peer, _, got):
+        peer.deliver(1, b"job", redelivered=True, x_delivery_count=2, taskq_redeliveries=1)
+        giving = asyncio.create_task(got[0].give_back())
+        await turn()
+        (copy,) = broker.published
+        assert (copy.queue, copy.message.body, copy.message.headers[REDELIVERIES]) == ("work", b"job", 3)
+        assert peer.of(Ack) == []
+        assert not await got[0].is_ours(), "it is being given back"
+        broker.confirms[0].set_result(None)
+        assert await giving is Settlement.DONE
+        await peer.until_got(Ack)
+
+
+async def test_what_cannot_be_given_back_is_still_ours() -> None:
+    async with consuming(1) as (broker, peer, _, got):
+        peer.deliver(1, b"job")
+        giving = asyncio.create_task(got[0].give_back())
+        await turn()
+        broker.confirms[0].set_exception(BrokerBlocked("full"))
+        with pytest.raises(BrokerBlocked):
+            await giving
+        assert await got[0].is_ours()
+        broker.line.lose()
+        assert not await got[0].is_ours()
+        assert await got[0].give_back() is Settlement.LOST
+
+
+async def test_a_paused_consumer_is_cancelled_and_the_broker_has_its_acks_when_the_pause_begins() -> None:
+    async with consuming(3) as (_, peer, consumer, got):
+        peer.deliver(1, b"1")
+        peer.deliver(2, b"2")
+        await got[0].settle()
+        peer.silent.add(Qos)
+        pausing = asyncio.create_task(consumer.set_prefetch(0))
+        await peer.until_got(Qos, 2)
+        assert [type(each) for _, each in peer.frames][-4:] == [Ack, commands.Queue.Declare, Cancel, Qos]
+        assert not pausing.done(), "it waits for an answer to what came behind the ack"
+        peer.say(commands.Basic.QosOk())
+        await pausing
+        await got[1].settle()
+        await turn()
+        assert len(peer.of(Consume)) == 1, "a slot that is free now is not used"
+        peer.silent.clear()
+        await consumer.set_prefetch(2)
+        assert len(peer.of(Consume)) == 2
+        assert prefetches(peer)[-2:] == [2, 2]
+
+
+async def test_acks_are_withheld_from_a_cancel_until_nothing_is_on_its_way_and_leave_behind_it() -> None:
+    async with consuming(3) as (_, peer, consumer, got):
+        peer.deliver(1, b"1")
+        peer.silent.add(commands.Queue.Declare)
+        pausing = asyncio.create_task(consumer.set_prefetch(0))
+        await peer.until_got(commands.Queue.Declare)
+        await got[0].settle()
+        peer.say(commands.Queue.DeclareOk("work", 5, 1))
+        await peer.until_got(commands.Queue.Declare, 2)
+        assert (peer.of(Ack), peer.of(Cancel)) == ([], []), "the queue has more, and there is room for it"
+        peer.deliver(2, b"2")
+        peer.deliver(3, b"3")
+        peer.say(commands.Queue.DeclareOk("work", 3, 1))
+        await pausing
+        await turn()
+        assert [type(each) for _, each in peer.frames if isinstance(each, Ack | Cancel)] == [Cancel, Ack]
+        assert [ack.delivery_tag for ack in peer.of(Ack)] == [1]
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_does_not_say_what_is_on_its_way() -> None:
+    async with consuming(3) as (_, peer, consumer, _):
+        peer.silent.add(commands.Queue.Declare)
+        await consumer.stop()
+        assert len(peer.of(Cancel)) == 1
+
+
+async def test_a_pause_waits_for_what_the_consumer_itself_sends_round() -> None:
+    async with consuming(3) as (broker, peer, consumer, _):
+        peer.deliver(1, b"job", redelivered=True)
+        pausing = asyncio.create_task(consumer.set_prefetch(0))
+        await peer.until_got(Cancel)
+        await turn()
+        assert not pausing.done()
+        broker.confirms[0].set_result(None)
+        await pausing
+
+
+async def test_a_consumer_that_is_paused_over_a_loss_consumes_nothing_until_it_has_slots_again() -> None:
+    async with consuming(3) as (broker, _, consumer, _):
+        await consumer.set_prefetch(0)
+        following = Peer()
+        broker.line.lose()
+        broker.line.connect(following)
+        await until(lambda: broker.kinds() == [ConsumerInterrupted, ConsumerResumed])
+        assert following.of(Consume) == []
+        await consumer.set_prefetch(4)
+        assert len(following.of(Consume)) == 1
+
+
+async def test_a_pause_does_not_wait_for_a_broker_that_is_gone() -> None:
+    async with consuming(3) as (broker, peer, consumer, _):
+        peer.silent.add(Cancel)
+        pausing = asyncio.create_task(consumer.set_prefetch(0))
+        await peer.until_got(Cancel)
+        broker.line.lose()
+        await pausing
 
 
 async def test_a_stop_takes_no_more_and_lets_the_rest_be_settled() -> None:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from taskq.broker.amqp.endpoint import Endpoint, endpoints, tls_context
+from taskq.broker.amqp.endpoint import Endpoint, endpoints
 from taskq.broker.amqp.location import read_location
 from taskq.errors import UsageError
 
@@ -68,10 +68,3 @@ def test_no_password_is_shown() -> None:
     for each in [*found("amqps://u:secret@mq"), *found("amqp://mq", "http://u:secret@mq")]:
         assert "secret" not in repr(each)
         assert each.login not in repr(each)
-
-
-def test_tls_is_verified_as_the_brokers_is() -> None:
-    assert tls_context(read_location("amqps://mq")).check_hostname
-    assert not tls_context(read_location("amqps://mq?no_verify_ssl=1")).check_hostname
-    with pytest.raises(OSError, match="No such file"):
-        tls_context(read_location("amqps://mq?cafile=missing.pem"))

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aio_pika
 import aiormq
@@ -14,10 +14,12 @@ import pytest
 from aiormq import exceptions as client
 from pamqp import commands, frame
 
-from taskq.broker.amqp.faults import error_of, is_lost, lost, translated
+from taskq.broker.amqp.faults import error_of, is_final, is_lost, lost, translated
+from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.location import read_location
 from taskq.broker.amqp.mismatch import Untold
 from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
+from taskq.broker.amqp.tls import UnusableFiles
 from taskq.errors import (
     AccessRefused,
     BrokerError,
@@ -326,6 +328,10 @@ async def connecting(url: str, timeout_s: float = 5.0) -> BrokerError:
     return caught.value
 
 
+def test_a_connection_that_ended_before_the_client_library_read_is_one_that_ended_without_a_word() -> None:
+    says(StopAsyncIteration(), BrokerUnreachable, "ended the connection without a word", connecting=True)
+
+
 async def test_a_port_without_anybody_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
@@ -388,13 +394,55 @@ async def test_a_server_without_tls_is_told_apart_from_one_that_is_not_trusted()
     untrusted = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
     untrusted.verify_message = "self-signed certificate"
     says(untrusted, BrokerUnreachable, "not trusted (self-signed certificate)", "?cafile=", connecting=True)
-    other = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] alert")
-    says(other, BrokerUnreachable, "TLS failed", "certfile", connecting=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] alert", "asks for a client certificate"),
+        ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] alert", "asks for a client certificate"),
+        ("[SSL: TLSV1_ALERT_UNKNOWN_CA] alert", "does not accept our client certificate"),
+        ("[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] alert", "does not accept our client certificate"),
+        ("[SSL: SSLV3_ALERT_BAD_CERTIFICATE] alert", "does not accept our client certificate"),
+        ("[SSL: TLSV1_ALERT_PROTOCOL_VERSION] alert", "TLS failed"),
+    ],
+)
+def test_what_the_broker_does_not_take_in_tls_is_told_apart(text: str, words: str) -> None:
+    says(ssl.SSLError(1, text), BrokerUnreachable, words, "certfile", connecting=True)
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def raised(error: E, cause: BaseException) -> E:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "final"),
+    [
+        (ssl.SSLCertVerificationError(1, "no"), True),
+        (ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] alert"), True),
+        (UnusableFiles("no file"), True),
+        (ssl.SSLEOFError(8, "ended"), False),
+        (ConnectionRefusedError(), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_only_certificates_and_files_make_another_try_at_once_useless(cause: BaseException, final: bool) -> None:
+    assert is_final(raised(BrokerUnreachable("no"), cause)) == final
+    if isinstance(cause, OSError):  # which the client library wraps
+        assert is_final(raised(BrokerUnreachable("no"), raised(client.AMQPConnectionError("no"), cause))) == final
+    assert not is_final(BrokerUnreachable("no"))
 
 
 async def test_a_file_for_tls_that_is_missing_is_named() -> None:
-    error = await connecting("amqps://ada:hunter2@127.0.0.1:1/?cafile=/no/such.pem")
-    assert "a file for TLS cannot be read" in str(error)
+    (address,) = read_location("amqps://ada:hunter2@127.0.0.1:1/?cafile=/no/such.pem").addresses
+    with pytest.raises(BrokerUnreachable) as caught:
+        await Link.open(address, label=LABEL, name="test", heartbeat_s=15, timeout_s=5)
+    assert "cafile '/no/such.pem' in the URL cannot be read (No such file or directory)" in str(caught.value)
+    assert is_final(caught.value)
 
 
 def start(mechanisms: str = "PLAIN AMQPLAIN") -> bytes:

@@ -22,6 +22,8 @@ Ack, Consume, Declare, Delete = (
     commands.Queue.Delete,
 )
 
+HOMELESS = (404, "NOT_FOUND - home node 'a@b' of durable queue 'r' in vhost '/' is down or inaccessible")
+
 
 @asynccontextmanager
 async def reading() -> AsyncIterator[tuple[Broker, Peer, AmqpInbox, list[Message]]]:
@@ -64,6 +66,66 @@ async def test_it_comes_back_on_the_next_connection_under_its_name() -> None:
         assert [sent.queue for sent in following.of(Declare)] == [inbox.address]
         following.deliver(1, b"reply")
         assert len(got) == 1
+
+
+async def test_while_the_node_of_its_queue_is_down_there_is_another_queue_and_then_both_are_read() -> None:
+    async with reading() as (broker, _, inbox, got):
+        first, following = inbox.address, Peer()
+        down = [first]
+        following.refuse = lambda asked: HOMELESS if isinstance(asked, Declare) and asked.queue in down else None
+        broker.line.lose()
+        broker.line.connect(following)
+        await until(lambda: inbox.address != first)
+        second = inbox.address
+        await until(lambda: [sent.queue for sent in following.of(Consume)] == [second])
+        down.clear()
+        await until(lambda: [sent.queue for sent in following.of(Consume)] == [second, first])
+        assert inbox.address == second
+        channels = [number for number, each in following.frames if isinstance(each, Consume)]
+        for number in channels:
+            following.say(*delivery(1, b"reply"), channel=number)
+        await until(lambda: len(got) == 2)
+        assert broker.kinds() == [ConsumerInterrupted, ConsumerResumed, ConsumerResumed]
+    assert {sent.queue for sent in following.of(Delete)} == {first, second}
+
+
+async def test_when_there_is_no_other_queue_either_it_is_tried_again() -> None:
+    async with reading() as (broker, _, inbox, _):
+        first, following = inbox.address, Peer()
+        down = {first}
+
+        def refused(asked: object) -> tuple[int, str] | None:
+            if not isinstance(asked, Declare) or asked.queue not in down:
+                if len(down) > 2 or not isinstance(asked, Declare):
+                    return None
+                down.add(asked.queue)
+            return HOMELESS
+
+        following.refuse = refused
+        broker.line.lose()
+        broker.line.connect(following)
+        await until(lambda: inbox.address not in down)
+        assert len(down) == 3
+        assert [sent.queue for sent in following.of(Consume)] == [inbox.address]
+
+
+@pytest.mark.parametrize("turns", range(24))
+async def test_a_close_at_any_moment_of_a_move_takes_down_every_queue_and_begins_none(turns: int) -> None:
+    broker, peer = Broker(), Peer()
+    broker.line.connect(peer)
+    inbox = AmqpInbox(broker, lambda message: None)
+    await inbox.open()
+    first, following = inbox.address, Peer()
+    following.refuse = lambda asked: HOMELESS if isinstance(asked, Declare) and asked.queue == first else None
+    broker.line.lose()
+    broker.line.connect(following)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await inbox.close()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    await until(lambda: len(following.numbers) == 0)
+    made = {sent.queue for sent in following.of(Declare)} - {first}
+    assert {sent.queue for sent in following.of(Delete)} >= made
 
 
 @pytest.mark.parametrize("turns", range(12))

@@ -1,6 +1,7 @@
 """One connection for all who need it: its first opening is shared, and its end wakes whoever waits."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -33,10 +34,12 @@ class Net:
         self.up = asyncio.Event()
         self.error: Exception | None = None
         self.tried = 0
+        self.addresses: list[str] = []
         self.links: list[Opened] = []
 
     async def open(self, address: str, **options: Any) -> Any:
         self.tried += 1
+        self.addresses.append(address)
         if self.error is not None:
             raise self.error
         await self.up.wait()
@@ -51,9 +54,11 @@ def net(monkeypatch: pytest.MonkeyPatch) -> Net:
     return net
 
 
-def lifeline(emit: Callable[[Event], None] = lambda event: None, *, timeout_s: float = 5.0) -> Lifeline:
+def lifeline(
+    emit: Callable[[Event], None] = lambda event: None, *, timeout_s: float = 5.0, url: str = "amqp://here"
+) -> Lifeline:
     way = Way(
-        location=read_location("amqp://here"),
+        location=read_location(url),
         program="test",
         heartbeat_s=15,
         connect_timeout_s=timeout_s,
@@ -97,6 +102,39 @@ async def test_an_attempt_that_fails_is_one_error_for_all_and_is_over_in_its_tim
     await line.close()
 
 
+@pytest.mark.parametrize("error", [BrokerUnreachable("no"), AccessRefused("no"), StopAsyncIteration(), KeyError("x")])
+async def test_a_lost_connection_is_tried_again_whatever_the_error(net: Net, error: Exception) -> None:
+    line = lifeline()
+    net.up.set()
+    first = await line.link()
+    net.error = error
+    first.plane.abort("cut")
+    await until(lambda: net.tried >= 4)
+    net.error = None
+    assert await line.link() is net.links[1]
+    await line.close()
+
+
+async def test_after_a_loss_the_host_that_was_lost_is_tried_last(net: Net) -> None:
+    line = lifeline(url="amqp://one,two,three")
+    net.up.set()
+    first = await line.link()
+    net.error = BrokerUnreachable("no")
+    first.plane.abort("silent")
+    await until(lambda: net.tried >= 4)
+    net.error = None
+    await line.link()
+    hosts = [address.partition("@")[2].partition(":")[0] for address in net.addresses]
+    assert hosts[:5] == ["one", "two", "three", "one", "two"]
+    await line.close()
+
+
+async def test_an_error_that_nobody_foresaw_is_named_when_the_time_to_connect_is_over(net: Net) -> None:
+    net.error = KeyError("x")
+    with pytest.raises(BrokerUnreachable, match=r"cannot be reached: KeyError\('x'\)"):
+        await lifeline(timeout_s=0.05).start()
+
+
 @pytest.mark.parametrize("how", ["close", "abort"])
 @pytest.mark.parametrize("when", ["first", "later"])
 async def test_the_end_wakes_all_who_wait_with_an_error_that_says_so(net: Net, how: str, when: str) -> None:
@@ -137,4 +175,56 @@ async def test_an_old_loss_is_no_reason_once_it_is_connected_again(net: Net) -> 
     await until(lambda: len(net.links) == 2)
     assert [type(event) for event in events] == [BrokerConnected, BrokerLost, BrokerConnected]
     assert "was lost" not in str(line.trouble())
+    await line.close()
+
+
+async def refused_after(net: Net, line: Lifeline, error: Exception) -> float:
+    net.error = error
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BrokerUnreachable):
+        await line.start()
+    return asyncio.get_running_loop().time() - began
+
+
+def untrusted() -> BrokerUnreachable:
+    error = BrokerUnreachable("not trusted")
+    error.__cause__ = ssl.SSLCertVerificationError(1, "no")
+    return error
+
+
+async def test_a_wrong_certificate_on_every_host_ends_the_first_opening_at_once(net: Net) -> None:
+    line = lifeline(timeout_s=30)
+    assert await refused_after(net, line, untrusted()) < 5
+    assert net.tried == 1
+    await line.close()
+
+
+async def test_a_wrong_certificate_later_on_is_tried_again(net: Net) -> None:
+    line = lifeline()
+    net.up.set()
+    await line.start()
+    net.error = untrusted()
+    net.links[0].plane.abort("cut")
+    await until(lambda: net.tried >= 3)
+    net.error = None
+    assert await line.link() is net.links[1]
+    await line.close()
+
+
+async def test_another_host_is_tried_when_the_certificate_of_the_first_is_wrong(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    async def open(address: str, **options: Any) -> Any:
+        tried.append(address.rpartition("@")[2])
+        if len(tried) == 1:
+            raise untrusted()
+        return await net.open(address, **options)
+
+    monkeypatch.setattr(Link, "open", open)
+    net.up.set()
+    line = lifeline(url="amqp://one,two")
+    await line.start()
+    assert tried == ["one:5672/", "two:5672/"]
     await line.close()

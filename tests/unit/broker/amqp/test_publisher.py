@@ -171,6 +171,24 @@ async def test_confirms_find_their_publishes_alone_and_together() -> None:
         await sends[3]
 
 
+async def test_a_publish_leaves_at_once_while_nothing_is_in_flight_and_else_with_its_turn() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        writes, before = peer.transport.writes, len(peer.transport.writes)
+        kit.send(b"1", b"2", b"3")
+        assert [body for _, body in peer.published] == [b"1"]
+        await turn()
+        assert [body for _, body in peer.published] == [b"1", b"2", b"3"]
+        assert len(writes) == before + 2
+        peer.say(Confirm(2, multiple=True))
+        kit.send(b"4")
+        assert len(peer.published) == 3, "the third is in flight"
+        await turn()
+        peer.say(Confirm(4, multiple=True))
+        kit.send(b"5")
+        assert len(peer.published) == 5
+
+
 async def test_a_return_fails_its_own_publish_at_its_confirm() -> None:
     async with publishing() as kit:
         peer = await kit.connected()
@@ -204,6 +222,56 @@ async def test_a_nack_fails_its_own_publish() -> None:
         peer.say(Refuse(1), Confirm(2))
         assert isinstance(await raised(sends[0]), BrokerBlocked)
         await sends[1]
+
+
+async def test_after_a_nack_another_channel_is_used_when_what_is_in_flight_is_confirmed() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        sends = kit.send(b"1", b"2")
+        await peer.until_published(2)
+        peer.say(Refuse(1))
+        assert isinstance(await raised(sends[0]), BrokerBlocked)
+        sends += kit.send(b"3")
+        await asyncio.sleep(0)
+        assert len(peer.published) == 2, "not on the channel that refused one"
+        peer.say(Confirm(2))
+        await sends[1]
+        await peer.until_published(3)
+        first, second = [number for number, sent in peer.frames if isinstance(sent, commands.Confirm.Select)]
+        assert [number for number, sent in peer.frames if isinstance(sent, commands.Channel.Close)] == [first]
+        peer.say(Confirm(1), channel=second)
+        await sends[2]
+        assert [body for _, body in peer.published] == [b"1", b"2", b"3"]
+
+
+async def test_what_is_not_confirmed_for_long_beside_a_nack_goes_again_over_another_channel() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        sends = kit.send(b"1", b"2")
+        await peer.until_published(2)
+        peer.say(Refuse(1))
+        await peer.until_published(3)
+        second = [number for number, sent in peer.frames if isinstance(sent, commands.Confirm.Select)][1]
+        peer.say(Refuse(1), channel=second)
+        assert isinstance(await raised(sends[1]), PublishUnconfirmed), "the first copy may be stored"
+
+
+async def test_a_queue_that_refuses_all_does_not_have_a_channel_opened_for_each_message() -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        sends = kit.send(*(b"%d" % number for number in range(20)))
+        await peer.until_published(20)
+        peer.say(*(Refuse(tag) for tag in range(1, 21)))
+        assert [type(await raised(send)) for send in sends] == [BrokerBlocked] * 20
+        sends = kit.send(b"21")
+        await peer.until_published(21)
+        opened = [number for number, sent in peer.frames if isinstance(sent, commands.Confirm.Select)]
+        assert len(opened) == 2
+        peer.say(Refuse(1), channel=opened[1])
+        assert isinstance(await raised(sends[0]), BrokerBlocked)
+        kit.send(b"22")
+        await peer.until_published(22)
+        assert len(peer.of(commands.Confirm.Select)) == 2
 
 
 async def test_what_was_not_confirmed_goes_again_first_under_ids_of_its_own() -> None:

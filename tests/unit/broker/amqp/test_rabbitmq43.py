@@ -1,5 +1,5 @@
-"""What RabbitMQ does from 4.3 on, by a scripted peer: it ends one consumer where older ones close the channel, it counts
-redeliveries otherwise, and it refuses queues that older ones make.
+"""What RabbitMQ does from 4.3 on, by a scripted peer: it ends one consumer where older ones close the channel, it
+counts redeliveries otherwise, and it refuses queues that older ones make.
 
 https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout, and the release notes of 4.3
 """
@@ -25,6 +25,8 @@ from taskq.broker.protocol import Delivery, Settlement
 from taskq.errors import BrokerError
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
 from taskq.tasks.exchanges import TemporaryQueue
+from taskq.wire.headers import JOB_ID
+from taskq.wire.ids import derived_job_id
 from tests.conformance.stand import to
 from tests.support.amqppeer import Peer, delivery
 from tests.support.waiting import until
@@ -176,7 +178,7 @@ async def test_a_return_that_the_broker_does_not_count_is_counted_by_the_worker(
         peer.deliver(1, b"again", redelivered=True, x_acquired_count=1)
         assert got == [], "a job that takes its worker along would never end"
         (copy,) = broker.published
-        assert copy.message.headers == {REDELIVERIES: 1}
+        assert copy.message.headers == {JOB_ID: derived_job_id("m1"), REDELIVERIES: 1}
         broker.confirms[0].set_result(None)
         await peer.until_got(Ack)
 
@@ -227,7 +229,9 @@ async def test_nothing_that_taskq_declares_is_transient_and_open_to_all_or_limit
     broker.line.connect(peer)
     declarer = Declarer(peer.hot_channel)
     await declarer.declare(OURS)
-    temporary = temporary_queue(TemporaryQueue(name="temporary", label="t", bindings=(), limit=10, overflow="drop-head"))
+    temporary = temporary_queue(
+        TemporaryQueue(name="temporary", label="t", bindings=(), limit=10, overflow="drop-head")
+    )
     await declarer.apply(LADDER + Topology(queues=(temporary,), bindings=(way_out("quorum"),)))
     inbox = AmqpInbox(cast("Surroundings", broker), lambda reply: None)
     await inbox.open()
