@@ -18,6 +18,7 @@ from taskq.tasks.duration import LONGEST_S, Duration
 
 DEFAULT_URL = "sqlite:///taskq.db"
 PREFIX = "TASKQ_"
+_SECRET = ("url", "management_url")  # never shown: they may hold a password
 
 
 def _in_seconds(value: object) -> object:
@@ -61,12 +62,12 @@ class SettingArguments(TypedDict, total=False):
 class Settings(BaseModel):
     """Every setting, with its environment name ``TASKQ_<NAME>``.
 
-    Durations are seconds; as an argument, a ``timedelta`` too.
+    Durations are seconds; as an argument, a ``timedelta`` too. A repr leaves out the URLs: they may hold a password.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(DEFAULT_URL, description="the broker: sqlite:///file, memory://, amqp://")
+    url: str = Field(DEFAULT_URL, repr=False, description="the broker: sqlite:///file, memory://, amqp://")
     timeout: Seconds = Field(900.0, description="time limit of one attempt, where the task sets none")
     concurrency: int = Field(1, ge=1, le=65_535, description="jobs of one queue that a worker runs at a time")
     grace: _Time = Field(30.0, ge=0, le=86_400, description="how long running jobs may go on at a shutdown")
@@ -75,7 +76,9 @@ class Settings(BaseModel):
     connect_timeout: Seconds = Field(10.0, description="how long opening waits for the broker")
     heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up within twice this")
     ack_timeout: Seconds = Field(1800.0, description="RabbitMQ's consumer_timeout; time limits of tasks lie below it")
-    management_url: str = Field("", description="RabbitMQ's management API; empty: on the broker's hosts, port 15672")
+    management_url: str = Field(
+        "", repr=False, description="RabbitMQ's management API; empty: on the broker's hosts, port 15672"
+    )
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")
     log_format: LogFormat = Field(LogFormat.AUTO, description="human on a terminal and json elsewhere, or one of both")
     log_level: Annotated[str, BeforeValidator(_in_capitals)] = Field(
@@ -94,10 +97,12 @@ def load_settings(arguments: SettingArguments) -> Settings:
         return Settings.model_validate({**_environment(), **arguments})
     except ValidationError as error:
         listed = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])} ({PREFIX}{str(e['loc'][0]).upper()}): {e['msg']}, got {e['input']!r}"
+            f"{'.'.join(str(p) for p in e['loc'])} ({PREFIX}{str(e['loc'][0]).upper()}): {e['msg']}, got "
+            + (f"a {type(e['input']).__name__}" if e["loc"][0] in _SECRET else repr(e["input"]))
             for e in error.errors(include_url=False)
         )
-        raise UsageError(f"settings: {listed}") from None
+    # Not from within: an error of ours would be chained to pydantic's, which has the values in it.
+    raise UsageError(f"settings: {listed}")
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -29,7 +30,7 @@ class Backend:
     def connect(self, settings: Settings, app: str, emitter: Emitter) -> Broker:
         """Return the broker of ``settings.url``, not yet entered. Raises :class:`UsageError` for an unknown kind."""
         # ruff: noqa: PLC0415  # a program has one broker, and should not wait for the import of the other
-        scheme = settings.url.partition("://")[0].lower()
+        scheme = _scheme(settings.url)
         match scheme:
             case "sqlite" | "memory":
                 from taskq.broker.sqlite.broker import SqliteBroker
@@ -50,7 +51,14 @@ class Backend:
                 )
             case _:
                 known = "sqlite:///taskq.db, memory:// or amqp://host"
-                raise UsageError(f"no broker for a URL of the kind {scheme!r}; use {known}")
+                kind = f"of the kind {scheme!r}" if scheme else "that does not begin with a kind and ://"
+                raise UsageError(f"no broker for a URL {kind}; use {known}")
+
+
+def _scheme(url: str) -> str:
+    """Return what stands before the ``://``; nothing where that is no kind of URL, and may be a piece of a password."""
+    scheme, divider, _ = url.partition("://")
+    return scheme.lower() if divider and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

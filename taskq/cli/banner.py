@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from taskq import __version__
 from taskq.cli.loading import App
 from taskq.cli.orders import Orders
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line
 from taskq.settings import LogFormat
 
 _MOST_TASKS = 12
@@ -26,8 +26,8 @@ def show_banner(app: App, slots: Mapping[str, int], orders: Orders, *, processes
         return
     grace_s = settings.grace if orders.grace_s is None else orders.grace_s
     lines = _lines(app, slots, processes=processes, grace_s=grace_s, burst=orders.burst)
-    head = f"\x1b[1;36mtaskq {__version__}\x1b[0m  \x1b[1m{printable(app.name)}\x1b[0m"
-    body = (f"  \x1b[2m{name:<7}\x1b[0m {printable(text)}" for name, text in lines)
+    head = f"\x1b[1;36mtaskq {__version__}\x1b[0m  \x1b[1m{one_line(app.name)}\x1b[0m"
+    body = (f"  \x1b[2m{name:<7}\x1b[0m {one_line(text)}" for name, text in lines)
     print("\n".join(["", head, *body, ""]), file=sys.stderr, flush=True)
 
 

@@ -15,7 +15,7 @@ from taskq.cli.status import Status
 from taskq.cli.table import show_json
 from taskq.cli.words import Form, default_app
 from taskq.inspection.bindings import stale_bindings
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line
 from taskq.tasks.exchanges import Binding
 from taskq.tasks.registry import Registry
 
@@ -52,7 +52,7 @@ def _prune(place: Place, *, as_json: bool) -> None:
     def note(binding: Binding) -> None:
         removed.append(binding)
         if not as_json:
-            print(f"removed {printable(_text(binding))}", flush=True)
+            print(f"removed {one_line(_text(binding))}", flush=True)
 
     run(_remove_stale(place, note))
     if as_json:

@@ -15,7 +15,7 @@ from taskq.cli.session import log_quietly, onlooker, run
 from taskq.cli.status import Status
 from taskq.cli.table import aligned
 from taskq.cli.words import Form, default_app, split
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line
 from taskq.settings import Settings
 from taskq.tasks.queues import Queue
 
@@ -50,7 +50,7 @@ def check(
     _say("queues", f"a worker consumes {len(queues)}" if queues else nothing)
     rows = [_queue(queue, states, settings.concurrency) for queue in queues]
     for line in aligned(rows) if rows else ():
-        print(f"          {printable(line)}")
+        print(f"          {one_line(line)}")
     if any(states[queue.name].delayed is None for queue in queues if queue.name in states):
         print("          ?: the broker does not tell how many jobs are delayed")
     if missing := [queue.name for queue in queues if not queue.declare and queue.name not in states]:
@@ -63,7 +63,7 @@ async def _look(app: App, queues: Iterable[str]) -> tuple[str, dict[str, QueueSt
 
 
 def _say(step: str, text: str) -> None:
-    print(f"{step:<9} {printable(text)}", flush=True)
+    print(f"{step:<9} {one_line(text)}", flush=True)
 
 
 def _settings(settings: Settings) -> str:

@@ -36,9 +36,9 @@ def status_of(error: TaskqError | Complaint) -> Status:
 
 def say(text: object) -> None:
     """Write one line for people to standard error."""
-    from taskq.observability.logs import printable  # noqa: PLC0415  # `taskq --help` needs no settings
+    from taskq.observability.safetext import one_line  # noqa: PLC0415  # `taskq --help` needs neither
 
-    line = printable(" ".join(str(text).split()))
+    line = one_line(" ".join(str(text).split()))
     head = "\x1b[1mtaskq:\x1b[0m" if sys.stderr.isatty() else "taskq:"
     print(f"{head} {line}", file=sys.stderr)
 

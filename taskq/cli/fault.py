@@ -28,7 +28,7 @@ def is_raised_inside(error: BaseException) -> bool:
 
 def show_traceback(error: BaseException) -> None:
     """Write the traceback of the user's code to standard error, from its first own frame on."""
-    from taskq.observability.logs import printable  # noqa: PLC0415  # `taskq --help` needs no settings
+    from taskq.observability.safetext import printable  # noqa: PLC0415  # `taskq --help` needs neither
 
     trace = error.__traceback__
     while trace is not None and not _is_users(trace.tb_frame.f_code.co_filename):

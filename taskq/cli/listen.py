@@ -16,7 +16,7 @@ from taskq.cli.options import AppDir, HeaderOption, Words, WordsCommand, read_he
 from taskq.cli.session import log_quietly, run
 from taskq.cli.words import Form, default_app, split
 from taskq.cli.working import taking_signals
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line, printable_json
 from taskq.tasks.event import Event
 from taskq.tasks.exchange import Exchange
 from taskq.tasks.exchanges import Match
@@ -50,7 +50,7 @@ def listen(
 
     async def show() -> None:
         async with exchange.listen(*chosen, headers=headers, match=match) as events:
-            print(printable(said), file=sys.stderr, flush=True)
+            print(one_line(said), file=sys.stderr, flush=True)
             await _print(events, exchange, count, as_json=as_json)
 
     run(_until_stopped(app, show))
@@ -83,7 +83,7 @@ async def _print(
 
 def _line(event: Event[Any], body: str) -> str:
     time = "" if event.time is None else f"{event.time.astimezone():%H:%M:%S} "
-    return printable(f"{time}{event.key + ' ' if event.key else ''}{body}")
+    return one_line(f"{time}{event.key + ' ' if event.key else ''}{body}")
 
 
 def _as_json(event: Event[Any], body: str) -> str:
@@ -94,4 +94,4 @@ def _as_json(event: Event[Any], body: str) -> str:
         "time": None if event.time is None else event.time.isoformat(),
         "headers": dict(event.headers),
     }
-    return f'{json.dumps(fields, ensure_ascii=True)[:-1]}, "payload": {body}}}'
+    return printable_json(f'{json.dumps(fields, ensure_ascii=True)[:-1]}, "payload": {body}}}')

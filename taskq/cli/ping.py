@@ -15,7 +15,7 @@ from taskq.cli.session import log_quietly, onlooker, run
 from taskq.cli.status import Status
 from taskq.cli.words import Form, default_app, split
 from taskq.errors import TaskqError
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FORM = Form()
@@ -41,7 +41,7 @@ def ping(
             return status_of(error)
         raise
     if not quiet:
-        print(f"{printable(label)} answers after {took_s * 1000:.0f} ms")
+        print(f"{one_line(label)} answers after {took_s * 1000:.0f} ms")
     return Status.OK
 
 

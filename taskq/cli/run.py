@@ -22,6 +22,7 @@ from taskq.cli.send import FORM
 from taskq.cli.status import Status
 from taskq.cli.words import default_app, split
 from taskq.errors import InvalidArguments
+from taskq.observability.safetext import printable_json
 from taskq.tasks.context import Context, Running, current_context
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.tasks.definition import TaskDefinition
@@ -62,7 +63,7 @@ async def _run(app: App, definition: TaskDefinition, given: JobArguments, timeou
         show_traceback(error)
         return Status.FAILED
     try:
-        sys.stdout.write(definition.signature.encode_result(value).decode() + "\n")
+        sys.stdout.write(printable_json(definition.signature.encode_result(value).decode()) + "\n")
     except InvalidArguments as error:
         raise Complaint(str(error), Status.FAILED) from None
     return Status.OK

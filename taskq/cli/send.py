@@ -15,6 +15,7 @@ from taskq.cli.session import log_quietly, run
 from taskq.cli.status import Status
 from taskq.cli.words import Form, default_app, split
 from taskq.errors import TaskFailed
+from taskq.observability.safetext import printable_json
 from taskq.tasks.options import OptionArguments
 from taskq.tasks.task import AnyTask, ResultTask
 
@@ -64,7 +65,7 @@ async def _send(app: App, task: ResultTask[..., Any], given: JobArguments, shows
             value = await job.result()
         except TaskFailed as error:
             raise Complaint(f"{error}; see {shows} {task.queue} {error.job_id}", Status.FAILED) from None
-        sys.stdout.write(task.definition.signature.encode_result(value).decode() + "\n")
+        sys.stdout.write(printable_json(task.definition.signature.encode_result(value).decode()) + "\n")
 
 
 async def _has_worker(app: App, task: AnyTask) -> bool:

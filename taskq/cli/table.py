@@ -1,15 +1,17 @@
 """Tables: drawn by rich on a terminal, plain aligned columns elsewhere, so that `grep` and `awk` can read them.
 
-What comes from messages is made printable here, so that no job can steer a terminal.
+What comes from messages is made safe here, so that no job can steer a terminal: JSON, too, may be read on one.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
+from typing import cast
 
-from taskq.observability.logs import printable
+from taskq.observability.safetext import one_line, printable_json
 
 Rows = Sequence[Sequence[str]]
 
@@ -24,8 +26,15 @@ def show_table(columns: Sequence[str], rows: Rows, *, wide: int | None = None) -
 
 
 def show_json(value: object) -> None:
-    """Print a value as JSON for programs: one document, with characters of every script as they are."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """Print a value as JSON for programs: one document, with letters of every script as they are.
+
+    A number that JSON does not know (NaN, an infinity) is a text in it.
+    """
+    try:
+        text = _json(value)
+    except ValueError:
+        text = _json(_finite(value))
+    print(printable_json(text))
 
 
 def aligned(rows: Rows) -> list[str]:
@@ -34,8 +43,24 @@ def aligned(rows: Rows) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case dict():
+            return {str(name): _finite(each) for name, each in cast("dict[object, object]", value).items()}
+        case list() | tuple():
+            return [_finite(each) for each in cast("Sequence[object]", value)]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value
+
+
 def _one_line(cell: str) -> str:
-    return printable(" ".join(cell.split()))
+    return one_line(" ".join(cell.split()))
 
 
 def _draw(columns: Sequence[str], rows: Rows, wide: int | None) -> None:

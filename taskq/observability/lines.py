@@ -1,6 +1,7 @@
 """From a lifecycle event to a log line: its level, its words, and its fields. Pure.
 
-Every line about a job says what happened, how long it took, and what happens next.
+Every line about a job says what happened, how long it took, and what happens next. Its text is safe to show as it is,
+whatever writes it: one line, and indented below it a traceback or a stack. The fields are as they came.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from taskq import lifecycle as life
+from taskq.observability.safetext import one_line, printable
 from taskq.wire.failure import describe
 
 # Of what happens to every job: so that a line that nobody reads need not be written.
@@ -33,7 +35,7 @@ class Line:
 
 def line_for(event: life.Event) -> Line:
     """Return the line of an event; one of a kind that is not worded here is shown as it is, at level DEBUG."""
-    level, text = _worded(event)
+    level, head = _worded(event)
     shown: dict[str, Any] = {"event": type(event).__name__}
     for name in _shown(type(event)):
         value = getattr(event, name)
@@ -41,7 +43,8 @@ def line_for(event: life.Event) -> Line:
             shown[name] = value
     if isinstance(event, life.HookFailed):
         shown["error"] = describe(event.error).short
-    return Line(level, text, shown)
+    text, below = one_line(head), _below(event)
+    return Line(level, f"{text}\n    {printable(below)}" if below else text, shown)
 
 
 _SHOWN: dict[type[life.Event], tuple[str, ...]] = {}
@@ -55,12 +58,24 @@ def _shown(kind: type[life.Event]) -> tuple[str, ...]:
     return names
 
 
+def _below(event: life.Event) -> str:
+    """Return what stands below the line, in lines of its own."""
+    match event:
+        case life.JobDead() | life.EventDropped():
+            return event.traceback.rstrip()
+        case life.LoopBlocked():
+            return event.stack.rstrip()
+        case life.HookFailed():
+            return describe(event.error).traceback.rstrip()
+        case _:
+            return ""
+
+
 def _worded(event: life.Event) -> tuple[int, str]:
     match event:
         case life.JobEvent():
             level, what = _job(event)
-            said, line_end, trace = what.partition("\n")
-            return level, f"{event.task or 'unknown task'} {said} [job {event.job_id}]{line_end}{trace}"
+            return level, f"{event.task or 'unknown task'} {what} [job {event.job_id}]"
         case life.EventPublished():
             return logging.DEBUG, f"published to {event.exchange} with the key {event.key!r} [event {event.event_id}]"
         case life.EventUnreadable():
@@ -84,10 +99,9 @@ def _worded(event: life.Event) -> tuple[int, str]:
                 f"a reply was dropped: {event.reason} [correlation id {event.correlation_id}]",
             )
         case life.HookFailed():
-            failure = describe(event.error)
             return logging.ERROR, (
-                f"the listener {event.listener} raised {failure.short}; what it listened to is not touched by that\n"
-                f"{failure.traceback.rstrip()}"
+                f"the listener {event.listener} raised {describe(event.error).short}; what it listened to is not "
+                "touched by that"
             )
         case _:
             return _worker(event)
@@ -110,7 +124,7 @@ def _worker(event: life.Event) -> tuple[int, str]:
         case life.LoopBlocked():
             return logging.WARNING, (
                 f"the event loop is blocked for {event.seconds:.1f} s, so nothing else runs; make the task a def, or "
-                f"await what it does:\n{event.stack.rstrip()}"
+                "await what it does:"
             )
         case life.ChildExited():
             next_step = "not started again" if event.restart_in_s is None else f"next one in {event.restart_in_s:g} s"
@@ -200,20 +214,18 @@ def _ended(event: life.ExecutionEnded) -> tuple[int, str]:
                 f"attempt {event.attempt + 1} in {_time(event.wait_s)}"
             )
         case life.JobDead():
-            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
             return logging.ERROR, (
                 f"is dead ({event.reason}) after attempt {event.attempt}, {_time(event.duration_s)}: {event.error}; "
-                f"kept in {event.queue}.dead{trace}"
+                f"kept in {event.queue}.dead"
             )
         case life.JobSnoozed():
             return logging.INFO, (
                 f"snoozed after {_time(event.duration_s)}, attempt {event.attempt} again in {_time(event.wait_s)}"
             )
         case life.EventDropped():
-            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
             return logging.ERROR, (
                 f"dropped an event ({event.reason}) after {_time(event.duration_s)}: {event.error}; a subscription "
-                f"with a queue would try again{trace}"
+                "with a queue would try again"
             )
         case life.JobExpired():
             return logging.WARNING, (

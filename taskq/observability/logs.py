@@ -16,6 +16,7 @@ from typing import TextIO
 from taskq.lifecycle import Emitter, Event
 from taskq.observability.handler import LineHandler
 from taskq.observability.lines import USUAL_LEVELS, line_for
+from taskq.observability.safetext import printable
 from taskq.settings import LogFormat
 
 _log = logging.getLogger("taskq")
@@ -72,7 +73,8 @@ class HumanFormatter(logging.Formatter):
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         colour = _COLOURS.get(record.levelno, "") if self._colour else ""
-        return f"{when} {colour}{record.levelname:<7}{_PLAIN if colour else ''} {printable(text)}"
+        shown = text if hasattr(record, "taskq") else printable(text)  # lines of ours are made safe before
+        return f"{when} {colour}{record.levelname:<7}{_PLAIN if colour else ''} {shown}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -110,14 +112,3 @@ def _local_second(instant: int) -> str:
 
 def _millis(record: logging.LogRecord) -> int:
     return int(record.created % 1 * 1000)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without control characters, so that no message can forge a line or steer a terminal.
-
-    Line ends stay, indented, so that a traceback can be read and no second line looks like a record of its own.
-    """
-    if text.isprintable():
-        return text
-    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    return shown.replace("\n", "\n    ")

@@ -21,6 +21,8 @@ _PYTHON = ConfigDict(extra="forbid")
 _JSON = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 _TUPLE: Any = tuple  # `tuple[…]` of a type that is known at run time only
 _MOST_PROBLEMS = 10
+_LONGEST_NAME = 80  # characters
+_MOST_LISTED = 1_000  # pydantic lists all or none, at some 500 bytes each
 # what the list around the value says when its text is not exactly one JSON value
 _NO_VALUE = {("json_invalid", ()), ("too_long", ()), ("missing", (0,))}
 
@@ -97,13 +99,15 @@ class JsonType:
 def _misfit(error: Exception, what: str) -> Misfit:
     if not isinstance(error, ValidationError):
         return Misfit([("", f"{what}{type(error).__name__}: {error}")])
+    if (count := error.error_count()) > _MOST_LISTED:
+        return Misfit([("", f"{what}{count:,} values in it do not fit")])
     listed = error.errors(include_url=False, include_context=False)[:_MOST_PROBLEMS]
     problems = [(_place(e["loc"][1:]), _text(e["msg"], e["input"], e["type"])) for e in listed]
     return Misfit(problems, unreadable=(listed[0]["type"], listed[0]["loc"]) in _NO_VALUE)
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
+    return ".".join(str(part)[:_LONGEST_NAME] for part in location)  # a key is whatever the sender wrote there
 
 
 def _text(message: str, given: object, kind: str) -> str:

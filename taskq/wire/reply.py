@@ -102,5 +102,6 @@ def _read_error(message: Message) -> Reply:
         body = json.loads(message.body)
         failure = Failure(str(body["type"]), str(body["message"]), str(body.get("traceback", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UndecodableMessage(f"an error reply that cannot be read: {error!r}") from None
+        # not its repr: that of a UnicodeDecodeError has the whole body in it
+        raise UndecodableMessage(f"an error reply that cannot be read: {type(error).__name__}: {error}") from None
     return Failed(reason, failure.fitted())

@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from taskq.broker.amqp.location import Location
+from taskq.broker.amqp.location import Location, split_url
 from taskq.errors import UsageError
 
 _PORTS = {"http": 80, "https": 443}
@@ -48,12 +48,10 @@ def endpoints(location: Location, url: str = "") -> tuple[Endpoint, ...]:
 def _split(url: str) -> SplitResult:
     if not url.isprintable() or " " in url:
         raise _nonsense("it has blanks or line breaks in it")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise _nonsense("host or port cannot be read") from None
-    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+    parts = split_url(url)
+    if parts is None:
+        raise _nonsense("host or port cannot be read")
+    if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
         raise _nonsense("it begins with http:// or https:// and a host")
     if "@" in parts.path or "?" in url or "#" in url:
         raise _nonsense("behind the host comes a path at most")

@@ -48,13 +48,25 @@ def read_location(url: str) -> Location:
     )
 
 
+def split_url(url: str, *, one_host: bool = True) -> SplitResult | None:
+    """Return the parts of a URL that can be read, with ``one_host`` its port too, else nothing.
+
+    So no error that is raised instead is chained to the library's, whose text may hold what stands before the host.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = one_host and parts.port
+    except ValueError:
+        return None
+    return parts
+
+
 def _split(url: str) -> SplitResult:
     if not url.isprintable() or " " in url:
         raise _nonsense("it has blanks or line breaks in it")
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # its text may hold what stands before the host
-        raise _nonsense("the host is no name and no address") from None
+    parts = split_url(url, one_host=False)
+    if parts is None:
+        raise _nonsense("the host is no name and no address")
     if parts.scheme not in PORTS:
         raise _nonsense("RabbitMQ is amqp:// or amqps:// (with TLS)")
     if parts.fragment or "#" in url:
@@ -65,21 +77,19 @@ def _split(url: str) -> SplitResult:
 
 
 def _host(text: str, scheme: str) -> str:
-    try:
-        parts = urlsplit(f"//{text}")
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        raise _nonsense("a port is a number up to 65535") from None
+    parts = split_url(f"//{text}")
+    if parts is None:
+        raise _nonsense("a port is a number up to 65535")
+    name, port = parts.hostname, parts.port
     if not name or port == 0 or "/" in text:
         raise _nonsense("a host is missing, as in amqp://host:5672 or amqp://one,two/vhost")
     return f"[{name}]:{port or PORTS[scheme]}" if ":" in name else f"{name}:{port or PORTS[scheme]}"
 
 
 def _query(parts: SplitResult) -> str:
-    try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise _nonsense("after the '?' come key=value pairs, with '&' between") from None
+    if not all("=" in pair for pair in parts.query.split("&") if parts.query):
+        raise _nonsense("after the '?' come key=value pairs, with '&' between")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
     names = [name for name, _ in pairs]
     unknown = sorted(set(names) - {*KEYS})
     if unknown or len({*names}) < len(names):

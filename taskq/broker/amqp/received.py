@@ -15,7 +15,8 @@ from taskq.broker.amqp.delays import NOT_BEFORE
 from taskq.broker.amqp.plane.events import Delivered, Got
 from taskq.broker.amqp.plane.faults import ProtocolViolation
 from taskq.broker.amqp.plane.properties import decode_content
-from taskq.wire.headers import EXCHANGE, JOB_ID, KEY, VERSION, for_copy
+from taskq.errors import UndecodableMessage
+from taskq.wire.headers import EXCHANGE, JOB_ID, KEY, VERSION, Headers, for_copy, instant
 from taskq.wire.ids import new_message_id
 from taskq.wire.job import job_id_of
 from taskq.wire.message import Message
@@ -23,6 +24,7 @@ from taskq.wire.message import Message
 REDELIVERIES = "taskq-redeliveries"
 _COUNT = "x-delivery-count"
 _OURS = (_COUNT, "x-acquired-count", REDELIVERIES, NOT_BEFORE)
+_MOST = 2**31  # times that a message came back; AMQP cannot carry every number that is added to a larger one
 _LADDERS = "taskq.delay."  # of this layout, and of any other
 
 
@@ -69,14 +71,14 @@ def received(event: Delivered | Got) -> Received:
         return Received(message, 0, False, None)
     assert isinstance(headers, dict)
     counted, own = _number(headers.get(_COUNT)), _number(headers.get(REDELIVERIES))
-    millis = headers.get(NOT_BEFORE)
+    not_before = _instant(headers)
     for name in _OURS:
         headers.pop(name, None)
     return Received(
         message,
         redeliveries=(counted or 0) + (own or 0),
         uncounted=event.redelivered and counted is None,
-        not_before=millis / 1000 if isinstance(millis, int) else None,
+        not_before=not_before,
     )
 
 
@@ -86,4 +88,11 @@ def _sign(headers: Any, event: Delivered | Got) -> None:
 
 
 def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST else None
+
+
+def _instant(headers: Headers) -> float | None:
+    try:
+        return instant(headers, NOT_BEFORE)
+    except UndecodableMessage:  # no instant, or after the year 9999: it is nothing of ours
+        return None

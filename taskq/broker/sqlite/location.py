@@ -1,11 +1,14 @@
-"""Where a database is: the URL of an embedded broker, read. Pure, but for the working directory."""
+"""Where a database is: the URL of an embedded broker, read. Pure, but for the working directory.
+
+An error shows no piece of the URL: one that was meant for another broker may have a password in it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from taskq.errors import UsageError
 
@@ -28,18 +31,21 @@ def read_location(url: str) -> Location:
 
     A file may have ``?synchronous=normal``. Raises :class:`UsageError` for anything else.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
+    if parts is None:
+        raise _refused("it cannot be read")
     if parts.fragment or (parts.query and parts.scheme != "sqlite"):
-        raise _refused(url, "it takes no '?' or '#'; write them as %3F and %23 in a file name")
+        raise _refused("it takes no '?' or '#'; write them as %3F and %23 in a file name")
     if parts.scheme == "memory":
+        if "@" in url:
+            raise _refused("a database in memory is memory:// or memory://name, without a user")
         return Location(None, f"memory://{parts.netloc}{parts.path}")
     if parts.scheme != "sqlite":
-        raise _refused(url, "the embedded broker knows sqlite:///file and memory://")
+        raise _refused("the embedded broker knows sqlite:///file and memory://")
     name = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not name:
         raise _refused(
-            url,
-            "a file is sqlite:///name.db (relative) or sqlite:////folder/name.db, with three or four slashes",
+            "a file is sqlite:///name.db (relative) or sqlite:////folder/name.db, with three or four slashes"
         )
     path = Path(name).absolute()
     label = f"sqlite:///{quote(str(path))}"
@@ -50,11 +56,18 @@ def read_location(url: str) -> Location:
             return Location(path, f"{label}?synchronous=normal", "normal")
         case _:
             raise _refused(
-                url,
                 "behind a '?' it takes synchronous=full (the default) or synchronous=normal and nothing else; "
                 "write a '?' in a file name as %3F",
             )
 
 
-def _refused(url: str, why: str) -> UsageError:
-    return UsageError(f"broker URL {url!r}: {why}")
+def _split(url: str) -> SplitResult | None:
+    # What is raised in here is chained to nothing: its text may hold what stands before the path.
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _refused(why: str) -> UsageError:
+    return UsageError(f"broker URL: {why}")

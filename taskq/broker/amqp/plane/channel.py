@@ -27,7 +27,7 @@ from taskq.broker.amqp.plane.events import (
     Returned,
 )
 from taskq.broker.amqp.plane.faults import ProtocolViolation
-from taskq.broker.amqp.plane.properties import body_size
+from taskq.broker.amqp.plane.properties import LEAST_CONTENT, body_size
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_HEAD = Struct(">BHI")  # type, channel, size of the payload
@@ -86,7 +86,13 @@ class ChannelState:
             return 0
         kind, number, length, class_id, _, body_size = _HEADER_FRAME.unpack_from(data, end)
         body_at = end + FRAME_OVERHEAD + length  # of its frame
-        if kind != HEADER or number != self.number or class_id != _BASIC or body_at + FRAME_OVERHEAD > size:
+        if (
+            kind != HEADER
+            or number != self.number
+            or class_id != _BASIC
+            or length < LEAST_CONTENT
+            or body_at + FRAME_OVERHEAD > size
+        ):
             return 0
         kind, number, body_length = FRAME_HEAD.unpack_from(data, body_at)
         after: int = body_at + FRAME_OVERHEAD + body_length
@@ -189,7 +195,7 @@ def unmarshalled(number: int, payload: bytes) -> Frame:
     """Return a method frame of the rarer kinds. Raises :class:`ProtocolViolation`."""
     try:
         _, _, frame = pamqp.frame.unmarshal(FRAME_HEAD.pack(METHOD, number, len(payload)) + payload + b"\xce")
-    except (pamqp.exceptions.PAMQPException, ValueError, StructError, IndexError) as error:
+    except (pamqp.exceptions.PAMQPException, ValueError, StructError, IndexError, RecursionError) as error:
         raise ProtocolViolation(f"channel {number}: a method that cannot be read: {error}") from None
     if not isinstance(frame, Frame):
         raise ProtocolViolation(f"channel {number}: {frame!r} is no method")

@@ -19,6 +19,9 @@ from taskq.wire.message import Message
 _HEAD = Struct(">HHQH")  # class, weight, size of the body, flags
 _TIME = Struct(">Q")
 _BASIC = 60
+LEAST_CONTENT = _HEAD.size
+"""How many bytes the payload of a content header has at least."""
+_LONGEST_LAST = 3 * 256  # bytes; with more behind it, a remembered one would take whatever somebody puts there
 
 _CONTENT_TYPE = 1 << 15
 _CONTENT_ENCODING = 1 << 14
@@ -99,7 +102,7 @@ def _timestamp(seconds: int) -> bytes:
 
 def body_size(content: bytes) -> int:
     """Return how many bytes of body follow a content header. Raises :class:`ProtocolViolation`."""
-    if len(content) < _HEAD.size:
+    if len(content) < LEAST_CONTENT:
         raise ProtocolViolation(f"a content header of {len(content)} bytes")
     class_id, _, size, _ = _HEAD.unpack_from(content)
     if class_id != _BASIC:
@@ -164,7 +167,7 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
     if at > len(content):
         raise ProtocolViolation("a text that ends after its frame")
     if flags & (_TYPE | _USER_ID | _APP_ID):
-        kind, app_id = _last_words(flags, content[at:])
+        kind, app_id = _last_words(flags, content[at : at + _LONGEST_LAST])
     return Message(
         body=body,
         message_id=message_id,
