@@ -82,8 +82,9 @@ class FileGone(BrokerUnreachable):
 
     def __init__(self, label: str, change: str) -> None:
         super().__init__(
-            f"{label} {change} while this program had it open, so nothing was stored, and nothing will be. Start the "
-            "program again: it opens the file that is there then"
+            f"{label} {change} while this program had it open, so nothing was stored that others see (a job may lie in "
+            "a file that was moved away), and nothing will be. Start the program again: it opens the file that is "
+            "there then"
         )
 
 
