@@ -27,6 +27,7 @@ from tests.support.waiting import until
 from tests.support.wired import WiredBackend, WiredBroker
 
 FEW, MANY = 50, 250
+_TIMES = 3
 LOOSE = 0.85
 WORKER_CHANNEL = INBOX_CHANNEL = 2
 
@@ -109,11 +110,18 @@ Measure = Callable[[int], Awaitable[Counted]]
 
 
 async def of_each(measure: Measure) -> Counted:
-    """Return what one job costs: what many need more than few."""
+    """Return what one job costs: what many need more than few, the least of some times.
+
+    A machine that is busy adds turns of the loop, and timers that come due; it takes nothing away.
+    """
     await measure(FEW)  # fills what is remembered
-    few, many = await measure(FEW), await measure(MANY)
+    few = [await measure(FEW) for _ in range(_TIMES)]
+    many = [await measure(MANY) for _ in range(_TIMES)]
     jobs = MANY - FEW
-    return Counted((many.instructions - few.instructions) // jobs, (many.calls - few.calls) // jobs)
+    return Counted(
+        (min(each.instructions for each in many) - min(each.instructions for each in few)) // jobs,
+        (min(each.calls for each in many) - min(each.calls for each in few)) // jobs,
+    )
 
 
 async def enqueue(stage: Stage, count: int) -> Counted:
