@@ -73,7 +73,7 @@ class Settings(BaseModel):
     publish_timeout: Seconds = Field(15.0, description="how long enqueue waits for the broker's confirmation")
     reply_timeout: Seconds = Field(60.0, description="how long call and submit wait for a result")
     connect_timeout: Seconds = Field(10.0, description="how long opening waits for the broker")
-    heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up after twice this")
+    heartbeat: int = Field(15, ge=1, le=600, description="RabbitMQ: a silent connection is given up within twice this")
     ack_timeout: Seconds = Field(1800.0, description="RabbitMQ's consumer_timeout; time limits of tasks lie below it")
     management_url: str = Field("", description="RabbitMQ's management API; empty: on the broker's hosts, port 15672")
     max_message_bytes: int = Field(1_048_576, ge=1_024, le=134_217_728, description="largest message, headers included")

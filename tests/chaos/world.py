@@ -133,6 +133,11 @@ class World(Generic[S_co]):
         (seconds,) = await eventually(took, what, within_s=GIVEN_UP_S, detail=lambda: self._stuck(since))
         return float(seconds)
 
+    def executions(self, job_id: str) -> int:
+        """Return how often a job was begun so far."""
+        self.progress.look()
+        return self.progress.executions[job_id]
+
     async def until_all_ways_are_open(self, since: float) -> None:
         """Wait until each worker ran a job of every queue and each producer got a confirm and a result after ``since``.
 

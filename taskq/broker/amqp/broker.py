@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 class AmqpBroker:
     """Implements :class:`taskq.broker.protocol.Broker` on RabbitMQ 3.10 to 4.x.
 
-    ``url``: ``amqp://user:password@host:5672,other/vhost``, or ``amqps://…`` with TLS. ``heartbeat_s``: a connection
-    without a sign of life is given up after twice that. ``ack_timeout_s``: how long the broker leaves a delivery with a
-    consumer. ``management_url``: where its management API is; empty: on its hosts. ``emit`` is called on the loop.
+    ``url``: ``amqp://user:password@host:5672,other/vhost``, or ``amqps://…`` with TLS. ``heartbeat_s``: a silent
+    connection is given up within twice that. ``ack_timeout_s``: how long the broker leaves a delivery with a consumer.
+    ``management_url``: where its management API is; empty: on its hosts. ``emit`` is called on the loop.
     """
 
     def __init__(

@@ -28,10 +28,16 @@ from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.errors import BrokerError
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_ANSWER_S, _LONGEST_ANSWER_S = 3.0, 60.0
+_PATIENCE_S = 12.0  # three tries at the first opening
 _DELETION_S = 0.2
 _CLOSE_S = 5.0
 
 Prepare = Callable[[Link, bool], Awaitable[None]]
+
+
+class _NoAnswer(BrokerError):
+    """The broker does not say that it consumes."""
 
 
 class AmqpConsumer:
@@ -63,6 +69,7 @@ class AmqpConsumer:
         self._rounds: set[asyncio.Future[Settlement]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
+        self._answer_s = _ANSWER_S
         self._ended = False  # the broker has ended the AMQP consumer alone
         self._interruption = Interruption(broker, queue)
         self._stopping = False
@@ -79,6 +86,9 @@ class AmqpConsumer:
             except ChannelGone as gone:
                 if gone.code or link.alive:
                     raise self._error(gone) from None
+            except _NoAnswer:
+                if self._answer_s > _PATIENCE_S:
+                    raise
             else:
                 break
         self._keeper = asyncio.create_task(self._keep(), name=f"taskq: consumer of {self.queue}")
@@ -157,16 +167,31 @@ class AmqpConsumer:
             if link.alive and not self._stopping:  # the loss of a connection is told already
                 self._interruption.tell(error)
             return False
+        self._answer_s = _ANSWER_S
         return not self._broken.is_set()
 
     async def _consume_over(self, link: Link) -> None:
+        """Consume on a channel of its own. Raises :class:`ChannelGone`, :class:`BrokerError`.
+
+        What a channel of RabbitMQ asks a quorum queue that has no leader, it asks for up to minutes, and meanwhile does
+        nothing else; another channel gets through as soon as there is a leader.
+        """
+
         def receive(event: Event) -> None:
             self._receive(channel, event)  # nothing comes before the channel is there
 
         channel = await link.hot_channel(receive, self._gone)
         self._broken.clear()
         self._ended = False
-        await self._feed.open(channel)
+        try:
+            async with asyncio.timeout(self._answer_s):
+                await self._feed.open(channel)
+        except TimeoutError:
+            self._feed.leave()
+            self._close_unused(channel)
+            text = f"{self._broker.label} did not begin to deliver from {self.queue!r} within {self._answer_s:g} s"
+            self._answer_s = min(2 * self._answer_s, _LONGEST_ANSWER_S)
+            raise _NoAnswer(f"{text}; has the queue lost its leader?") from None
 
     def _gone(self, gone: ChannelGone) -> None:
         self.settlements.give_up()

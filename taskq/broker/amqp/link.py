@@ -23,6 +23,7 @@ from taskq.broker.amqp.plane.transport import Plane, PlaneFactory
 from taskq.broker.amqp.tls import tls_context
 
 _CLOSE_S, _ABORTED_S = 5.0, 1.0
+_SILENCE = 1.75  # heartbeats: RabbitMQ sends one each half of it, and all is well again before the second is over
 
 
 def _nothing(told: Event | ChannelGone) -> None:
@@ -36,9 +37,9 @@ class Link:
         self.plane = plane
         self._connection = connection
         self._numbers = ChannelNumbers(tune.channel_max or 0)
-        self._silence_s = 2 * heartbeat_s
+        self._silence_s = _SILENCE * heartbeat_s
         self._loop = asyncio.get_running_loop()
-        self._watch = self._loop.call_later(heartbeat_s / 4, self._look)
+        self._watch = self._loop.call_later(self._silence_s, self._look)
 
     @classmethod
     async def open(cls, address: str, *, label: str, name: str, heartbeat_s: int, timeout_s: float) -> Link:
@@ -120,10 +121,10 @@ class Link:
         if not self.alive:
             return
         silent_s = self._loop.time() - self.plane.last_seen
-        if silent_s > self._silence_s:
+        if silent_s >= self._silence_s:
             self.plane.abort(f"no sign of life for {silent_s:.0f} s")
             return
-        self._watch = self._loop.call_later(self._silence_s / 8, self._look)
+        self._watch = self._loop.call_later(self._silence_s - silent_s, self._look)
 
 
 def _looked_at(closing: asyncio.Future[None]) -> None:

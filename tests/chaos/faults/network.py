@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 2
 _AT_ONCE_S = 1.0
-_NOTICED_S = 2 * HEARTBEAT_S + 1.0
+_NOTICED_S = 2.0 * HEARTBEAT_S
 _ECHO_S = 0.05  # what had arrived is begun in that time
 _IN_FLIGHT_S = 0.3  # the same, where nothing tells that more will not come
 _CUT_S = 5.0

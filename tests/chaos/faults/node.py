@@ -154,7 +154,7 @@ async def time_out_ack(world: World[RabbitSite], rng: Random) -> Struck:
         await site.tell(site.node.close_connections)
         await world.until_all_get_on(time.time(), echo_s=_ECHO_S)
         job_id = await _enqueued_long(world)
-        await eventually(lambda: world.progress.executions[job_id] > 1, "it runs again", within_s=_AGAIN_S)
+        await eventually(lambda: world.executions(job_id) > 1, "it runs again", within_s=_AGAIN_S)
         healed_at = time.time()
         await world.until_all_get_on(healed_at)
         await site.ask(LONG_ACKS)

@@ -152,8 +152,7 @@ class RabbitSite:
     async def holds(self) -> str:
         """Say what waits or runs in work queues and on the ladder."""
         await self.administrator.move_unroutable()
-        totals = {name: await self.total(name) for name in QUEUES}
-        totals["the ladder"] = sum([await self.total(name) for name in _LADDER])
+        totals = {name: await self.total(name) for name in (*QUEUES, *_LADDER)}
         return ", ".join(f"{number} in {name}" for name, number in totals.items() if number)
 
     async def leftovers(self, app: TaskQ[object]) -> list[str]:

@@ -20,7 +20,7 @@ from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed, Event
 from taskq.wire.headers import EXCHANGE, JOB_ID, KEY
 from taskq.wire.ids import derived_job_id
 from tests.conformance.stand import to
-from tests.support.amqppeer import Peer
+from tests.support.amqppeer import Peer, delivery
 from tests.support.waiting import until
 from tests.unit.broker.amqp.test_publisher import Line, turn
 
@@ -70,6 +70,10 @@ async def consuming(prefetch: int) -> AsyncIterator[tuple[Broker, Peer, AmqpCons
     await consumer.open()
     yield broker, peer, consumer, got
     await consumer.close()
+
+
+def interruptions(broker: Broker) -> list[ConsumerInterrupted]:
+    return [event for event in broker.events if isinstance(event, ConsumerInterrupted)]
 
 
 def prefetches(peer: Peer) -> list[int]:
@@ -219,6 +223,24 @@ async def test_after_a_lost_connection_it_consumes_again_on_the_next() -> None:
         await until(lambda: prefetches(following)[-1] == 3)
 
 
+async def test_a_channel_that_does_not_begin_to_consume_is_given_up_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskq.broker.amqp.consumer._ANSWER_S", 0.05)
+    async with consuming(3) as (broker, _, _, got):
+        following = Peer()
+        following.silent.add(Consume)  # as a channel of RabbitMQ whose quorum queue has no leader
+        broker.line.lose()
+        broker.line.connect(following)
+        await following.until_got(commands.Channel.Close)
+        following.silent.clear()
+        await until(lambda: broker.kinds()[-1] is ConsumerResumed)
+        assert any("has the queue lost its leader?" in event.reason for event in interruptions(broker))
+        channel = [number for number, sent in following.frames if isinstance(sent, Consume)][-1]
+        following.say(*delivery(1, b"again"), channel=channel)
+        assert [each.message.body for each in got] == [b"again"]
+
+
 async def test_what_a_quorum_queue_counted_is_told_and_no_part_of_the_message() -> None:
     async with consuming(1) as (_, peer, _, got):
         peer.deliver(1, b"job", redelivered=True, x_delivery_count=3, mine="kept")
@@ -271,6 +293,7 @@ async def test_where_a_message_was_published_is_told_and_kept_by_copies() -> Non
         peer.deliver(5, b"event", redelivered=True, exchange="logs", key="a.b")
         assert broker.published[0].message.headers == {**published, REDELIVERIES: 1, JOB_ID: derived_job_id("m5")}
         assert (broker.published[0].exchange, broker.published[0].queue) == ("", "work")
+        broker.confirms[0].set_result(None)  # the end waits for it
 
 
 async def test_a_queue_of_its_own_is_prepared_each_time_on_the_connection_that_it_is_consumed_on() -> None:
@@ -372,7 +395,11 @@ async def test_acks_are_withheld_from_a_cancel_until_nothing_is_on_its_way_and_l
         assert [ack.delivery_tag for ack in peer.of(Ack)] == [1]
 
 
-async def test_a_stop_does_not_wait_for_a_broker_that_does_not_say_what_is_on_its_way() -> None:
+async def test_a_stop_does_not_wait_for_a_broker_that_does_not_say_what_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskq.broker.amqp.feed._QUIET_S", 0.05)
+    monkeypatch.setattr("taskq.broker.amqp.feed._CLOSE_S", 0.05)
     async with consuming(3) as (_, peer, consumer, _):
         peer.silent.add(commands.Queue.Declare)
         await consumer.stop()
