@@ -145,7 +145,7 @@ class Load:
 async def run(
     ground: Ground, watch: Watch, *, seconds: float, samples: int, seed: int, fault_each_s: float = 5.0
 ) -> Outcome:
-    """Keep everything busy for ``seconds``."""
+    """Keep everything busy for ``seconds``, and as long as one fault for each sample takes."""
     rng = random.Random(seed)
     began = time.monotonic()
     async with at_work(ground, watch, publish_timeout=30, reply_timeout=30) as stand:
@@ -153,11 +153,11 @@ async def run(
         async with acting(stand, *load.acts()):
             for number in range(1, samples + 1):
                 until = began + seconds * number / samples
-                while (left_s := until - time.monotonic()) > 0:
-                    pause_s = fault_each_s * rng.uniform(0.5, 1.5)
-                    await asyncio.sleep(min(left_s, pause_s))
-                    if left_s > pause_s:
-                        await faults.one()
+                while True:
+                    await asyncio.sleep(fault_each_s * rng.uniform(0.5, 1.5))
+                    await faults.one()
+                    if time.monotonic() >= until:
+                        break
                 await stand.rest_and_sample()
         return outcome(
             stand,
