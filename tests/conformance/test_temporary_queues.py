@@ -1,8 +1,11 @@
 """Temporary queues: of one process alone, bounded, and gone with it."""
 
+import gc
+import weakref
+
 import pytest
 
-from taskq.broker.protocol import Broker
+from taskq.broker.protocol import Broker, Consumer
 from taskq.errors import BrokerBlocked, BrokerError, Unroutable
 from taskq.tasks.exchanges import Binding, ExchangeDefinition
 from taskq.tasks.queues import Queue
@@ -90,6 +93,23 @@ async def test_closing_the_consumer_takes_queue_and_bindings_away(stand: Stand) 
     await consumer.close()
     assert not await is_heard(broker)
     assert len(catch.all) == 1
+
+
+async def test_a_consumer_that_is_closed_is_let_go_of(stand: Stand) -> None:
+    broker = await news(stand)
+    closed: list[weakref.ref[Consumer]] = []
+    for _ in range(5):
+        _, consumer = await subscribed(broker, temporary(("news", "x")))
+        closed.append(weakref.ref(consumer))
+        await consumer.close()
+        del consumer
+    await subscribed(broker, temporary(("news", "x")))
+
+    def left() -> list[Consumer]:
+        gc.collect()
+        return [consumer for reference in closed if (consumer := reference()) is not None]
+
+    await eventually(lambda: not left(), "all are let go of", detail=left)
 
 
 async def test_closing_the_broker_takes_queue_and_bindings_away(stand: Stand) -> None:

@@ -255,7 +255,8 @@ class AmqpBroker:
         if self.closed:
             await consumer.close()
             raise BrokerUnreachable(f"{self.label} was closed by this program")
-        self._consumers.append(consumer)
+        # Those that were closed since are let go here: a program may listen again and again.
+        self._consumers = [*(each for each in self._consumers if not each.closed), consumer]
 
     async def _close(self, parts: _Parts) -> None:
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))

@@ -45,7 +45,7 @@ class AmqpConsumer:
 
     ``prepare`` makes the queue exist on the connection to consume it on, the first time and after each loss; true: the
     broker has ended the consumer, so it is gone. Without it the queue is one of the program's, which is declared again.
-    ``resumed`` is told after each loss, with the seconds that it took.
+    ``resumed`` is told after each loss, with the seconds that it took. ``closed``: whether a close has begun.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AmqpConsumer:
         self._ended = False  # the broker has ended the AMQP consumer alone
         self._interruption = Interruption(broker, queue)
         self._stopping = False
-        self._closed = False
+        self.closed = False
 
     async def open(self) -> None:
         """Consume, and keep consuming. Raises :class:`Unroutable` when there is no such queue."""
@@ -111,9 +111,9 @@ class AmqpConsumer:
 
     async def close(self) -> None:
         """Stop, and give back what is not settled."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         await self.stop()
         await self.settlements.wait(_CLOSE_S)
         channels = {*self._feed.slots.places, *filter(None, [self._feed.channel])}
@@ -220,7 +220,7 @@ class AmqpConsumer:
 
     def _receive(self, channel: HotChannel, event: Event) -> None:
         if isinstance(event, Delivered):
-            if not self._closed:
+            if not self.closed:
                 self._received(channel, event)
         elif isinstance(event, Cancelled) and channel is self._feed.channel:
             self._ended = True

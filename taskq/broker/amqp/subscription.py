@@ -34,7 +34,7 @@ class Subscribed(Surroundings, Protocol):
 
 
 class AmqpSubscription:
-    """Implements :class:`taskq.broker.protocol.Consumer`."""
+    """Implements :class:`taskq.broker.protocol.Consumer`. ``closed``: whether a close has begun."""
 
     def __init__(
         self, broker: Subscribed, queue: TemporaryQueue, *, prefetch: int, deliver: Callable[[Delivery], None]
@@ -46,7 +46,7 @@ class AmqpSubscription:
         )
         self._link: Link | None = None  # the one that the queue belongs to
         self._missed = False
-        self._closed = False
+        self.closed = False
 
     async def open(self) -> None:
         """Make the queue, bind and consume it, now and after every loss. Raises :class:`BrokerError`."""
@@ -68,9 +68,9 @@ class AmqpSubscription:
 
     async def close(self) -> None:
         """Stop, and delete the queue, as far as the broker answers; else it goes with the connection."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         await self._consumer.close()
         await self._forget()
 
