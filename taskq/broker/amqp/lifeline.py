@@ -189,6 +189,7 @@ class Lifeline:
                 except Exception as error:
                     self._error = BrokerUnreachable(f"{self._way.location.label} cannot be reached: {error!r}")
                     all_final = False
+                _stop_if_cancelled()
             if refusal_ends and all_final:
                 raise self.trouble()
             await asyncio.sleep(pause_s * self._way.rng.uniform(0.5, 1.0))
@@ -205,3 +206,10 @@ class Lifeline:
         )
         self._last = address
         return link
+
+
+def _stop_if_cancelled() -> None:
+    """Raise the cancellation, or the end of the time, that the client library has made another error of."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -33,6 +33,7 @@ class Net:
     def __init__(self) -> None:
         self.up = asyncio.Event()
         self.error: Exception | None = None
+        self.swallows = False
         self.tried = 0
         self.addresses: list[str] = []
         self.links: list[Opened] = []
@@ -42,7 +43,13 @@ class Net:
         self.addresses.append(address)
         if self.error is not None:
             raise self.error
-        await self.up.wait()
+        try:
+            await self.up.wait()
+        except asyncio.CancelledError:
+            if self.swallows:  # as aiormq does, when the peer hangs up just then
+                self.error = BrokerUnreachable("reset by peer")
+                raise self.error from None
+            raise
         self.links.append(Opened())
         return self.links[-1]
 
@@ -228,3 +235,24 @@ async def test_another_host_is_tried_when_the_certificate_of_the_first_is_wrong(
     await line.start()
     assert tried == ["one:5672/", "two:5672/"]
     await line.close()
+
+
+async def test_the_time_to_connect_ends_though_the_client_library_makes_an_error_of_it(net: Net) -> None:
+    net.swallows = True
+    line = lifeline(timeout_s=0.05)
+    async with asyncio.timeout(5):
+        with pytest.raises(BrokerUnreachable, match="reset by peer"):
+            await line.start()
+        await line.close()
+
+
+async def test_it_can_be_closed_though_the_client_library_makes_an_error_of_that(net: Net) -> None:
+    line = lifeline()
+    net.up.set()
+    await line.start()
+    net.up.clear()
+    net.swallows = True
+    net.links[0].abort("cut")
+    await until(lambda: net.tried == 2)
+    async with asyncio.timeout(5):
+        await line.close()
