@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import rabbit
 from tests.support.rabbit import RabbitNode
 from tests.support.tcpproxy import TcpProxy
 
@@ -77,8 +76,3 @@ def own_node(version: str) -> RabbitNode:
     node = RabbitNode(version)
     node.start()
     return node
-
-
-def versions() -> list[str]:
-    """The versions of RabbitMQ that tests run on."""
-    return rabbit.versions()

@@ -39,7 +39,6 @@ class Stand:
         self.watch = watch
         self.troubles: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
-        self.acts = 0
         self.lost_at = 0.0
         self._numbers = 0
         self._go = asyncio.Event()
@@ -77,8 +76,6 @@ class Stand:
                 await once()
             except BrokerError as error:
                 self.troubles[type(error).__name__] += 1
-            else:
-                self.acts += 1
             with suppress(TimeoutError):  # a rest ends the pause: its timer would be counted
                 async with asyncio.timeout(pause_s):
                     await self._resting.wait()

@@ -12,6 +12,7 @@ import gc
 import heapq
 import json
 import linecache
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from tests.endurance.growth import Course, judge
 Census = Callable[[], dict[str, float]]
 
 _MEMORY = {"Rss": "RSS KiB", "Pss": "PSS KiB", "Anonymous": "anonymous KiB"}
+_OF_CHILD = 3  # file descriptors that a task process costs; how many of those there are goes up and down
 _CANCELLED = 200  # more cancelled timers than the loop keeps for a while are counted
 
 
@@ -87,10 +89,12 @@ def of_process() -> dict[str, float]:
     for kind, count in types.items():
         named[f"type {kind.__module__}.{kind.__qualname__}"] += count
     loop = cast("Any", asyncio.get_running_loop())
+    children = len(multiprocessing.active_children())
     counted = {
         "blocks": sys.getallocatedblocks(),
         "objects": total,
-        "file descriptors": len(os.listdir("/proc/self/fd")),
+        "task processes": children,
+        "file descriptors": len(os.listdir("/proc/self/fd")) - _OF_CHILD * children,
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "timers": sum(not timer.cancelled() for timer in loop._scheduled),
