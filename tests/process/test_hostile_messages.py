@@ -43,7 +43,7 @@ def job(body: bytes = GOOD, task: str = "double", **changes: Any) -> Message:
 HEADER_NUMBERS: list[object] = [-1, 0, 2**63 - 1, -(2**63), "1", 1.5, True, None, [1], {"a": 1}, float("nan")]
 REPLIES_TO = [
     *(QUEUE, f"{QUEUE}.dead", "work", "taskq.unroutable", "amq.direct", "amq.gen-x", "amq.rabbitmq.reply-to.x.y"),
-    *("x" * 255, "\x1b[2J", "a\nb", "#", "*", " ", "taskq.reply.00000000-0000-4000-8000-000000000000"),
+    *("x" * 255, "\ud800", "\x1b[2J", "a\nb", "#", "*", " ", "taskq.reply.00000000-0000-4000-8000-000000000000"),
 ]
 TASKS = ["", "double\n", "\x1b[31mdouble", "x" * 255, "double\0", "__class__", "../double", "\u202eelbuod", "error"]
 
@@ -127,7 +127,9 @@ async def test_a_worker_buries_hostile_messages_each_with_its_reason_and_good_jo
     letters = await stage.dead(QUEUE)
     assert all(letter.reason for letter in letters)
     # Two rounds have sent a reply into the queue of dead letters itself, where nobody has buried it.
-    assert [letter for letter in letters if not letter.failure.message or not letter.died_at] == []
+    buried = [letter for letter in letters if letter.died_at or letter.message.type != "error"]
+    assert len(letters) - len(buried) <= 2
+    assert [letter for letter in buried if not letter.failure.message or not letter.died_at] == []
     assert not worker.stray_output(), "no line of its log is forged or broken"
 
 

@@ -81,7 +81,6 @@ async def test_a_reply_that_cannot_be_read_is_a_clear_error_for_its_caller_and_n
     with pytest.raises(UndecodableMessage) as raised:
         await concerned.result()
     assert text in str(raised.value)
-    assert concerned.id in str(raised.value)
     assert len(str(raised.value)) < 2_000
     assert await other.result() == 42
 

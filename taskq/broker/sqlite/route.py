@@ -76,7 +76,10 @@ class Exchange:
 
 def find_route(db: sqlite3.Connection, queue: str) -> Route | None:
     """Return where the name of a queue leads, or ``None`` when there is no such queue."""
-    row = db.execute(_QUEUE, (queue,)).fetchone()
+    try:
+        row = db.execute(_QUEUE, (queue,)).fetchone()
+    except UnicodeEncodeError:  # half of a surrogate pair, from a `reply_to` of others: no queue has such a name
+        return None
     return row and Route(*row)
 
 
