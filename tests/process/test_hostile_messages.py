@@ -40,7 +40,7 @@ def job(body: bytes = GOOD, task: str = "double", **changes: Any) -> Message:
     return message._replace(headers=headers, **changes)
 
 
-HEADER_NUMBERS: list[object] = [-1, 0, 2**63 - 1, -(2**63), "1", 1.5, True, None, [1], {"a": 1}, float("nan")]
+HEADER_NUMBERS: list[object] = [-1, 0, 2**63 - 1, -(2**63), "1", 1.5, True, None, [1], {"a": 1}, 1e300]
 REPLIES_TO = [
     *(QUEUE, f"{QUEUE}.dead", "work", "taskq.unroutable", "amq.direct", "amq.gen-x", "amq.rabbitmq.reply-to.x.y"),
     *("x" * 255, "\ud800", "\x1b[2J", "a\nb", "#", "*", " ", "taskq.reply.00000000-0000-4000-8000-000000000000"),
@@ -52,7 +52,7 @@ def crafted() -> list[Message]:
     """Return messages that are hostile each in one way, and otherwise a good job."""
     headers = [
         *({name: value} for name in ("taskq-attempt", "taskq-execution", "taskq-version") for value in HEADER_NUMBERS),
-        *({"taskq-deadline": value} for value in ("soon", -1, 2**62, float("nan"), float("inf"), [])),
+        *({"taskq-deadline": value} for value in ("soon", -1, 2**62, 1e300, -1e300, [])),
         *({"taskq-redeliveries": value} for value in (2**62, -1, "x")),
         *({"x-delivery-count": value} for value in (-1, "x")),
         {"taskq-execution": 2**62},

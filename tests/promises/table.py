@@ -158,8 +158,8 @@ PROMISES = (
             Mutant(
                 breaks="RabbitMQ: a delayed message takes the way at whose end it is early",
                 file="taskq/broker/amqp/delays.py",
-                old="    return entry(min(not_before - now, LONGEST_S), queue)\n",
-                new="    return entry(min(not_before - now, LONGEST_S) / 2, queue)\n",
+                old="    return entry(min(delay_s, LONGEST_S), queue)\n",
+                new="    return entry(min(delay_s, LONGEST_S) / 2, queue)\n",
                 tests=("tests/conformance/test_delay.py::test_a_delayed_message_comes_at_its_time_and_not_before",),
             ),
         ),

@@ -63,8 +63,6 @@ def delayed(message: Message, not_before: float, now: float) -> Message:
     return message._replace(headers={**message.headers, NOT_BEFORE: round(not_before * 1000)})
 
 
-def route(queue: str, not_before: float | None, now: float) -> tuple[str, str]:
-    """Return exchange and routing key of a message for ``queue`` that is sent ``now``."""
-    if not_before is None:
-        return "", queue
-    return entry(min(not_before - now, LONGEST_S), queue)
+def route(queue: str, delay_s: float) -> tuple[str, str]:
+    """Return exchange and routing key of a message for ``queue`` that is to come after ``delay_s``."""
+    return entry(min(delay_s, LONGEST_S), queue)

@@ -27,6 +27,7 @@ class Publish:
         "content",
         "copied",
         "deadline",
+        "due",
         "exchange",
         "mandatory",
         "message",
@@ -54,6 +55,7 @@ class Publish:
         self.confirmed = confirmed
         self.deadline = deadline
         self.timeout_s = timeout_s
+        self.due = 0.0
         self.sent = False
         self.copied = False
         self.returned = False

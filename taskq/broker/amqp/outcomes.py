@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskq.broker.amqp.outbox import Publish
 from taskq.broker.amqp.plane.faults import HeaderTooLarge, Unencodable
 from taskq.broker.amqp.refusals import refused_channel
-from taskq.errors import BrokerBlocked, BrokerError, MessageTooLarge, PublishUnconfirmed, UsageError
+from taskq.errors import AccessRefused, BrokerBlocked, BrokerError, MessageTooLarge, PublishUnconfirmed, UsageError
 
 
 def unsendable(publish: Publish, error: Exception) -> BrokerError | UsageError:
@@ -21,9 +21,16 @@ def unsendable(publish: Publish, error: Exception) -> BrokerError | UsageError:
     return BrokerError(f"{publish.what} cannot be sent, which is a fault of taskq: {error!r}")
 
 
-def refused(text: str, label: str) -> BrokerError:
-    """Return the error of a publish that the broker closed a channel for, saying ``text``."""
-    return refused_channel(text, label, "write") or BrokerError(f"{label} refuses the message: {text}")
+def refused(publish: Publish, text: str, label: str, *, again: bool) -> BrokerError:
+    """Return the error of a publish that the broker closed a channel for, saying ``text``.
+
+    ``again``: a copy was sent before. It may be stored where the broker refuses now what it took then: a permission was
+    taken away. All else that it refuses depends on the message alone.
+    """
+    error = refused_channel(text, label, "write") or BrokerError(f"{label} refuses the message: {text}")
+    if again and isinstance(error, AccessRefused):
+        return PublishUnconfirmed(publish.what, publish.timeout_s, reason=str(error))
+    return error
 
 
 def late(publish: Publish, label: str, *, blocked: str | None, trouble: BrokerError | None) -> BrokerError:

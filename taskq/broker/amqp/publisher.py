@@ -105,10 +105,13 @@ class Publisher:
         deadline = inf if timeout_s is None else self._loop.time() + timeout_s
         if self._closed:
             return failed(confirmed, BrokerUnreachable(f"{self._label} was closed by this program"))
+        now = self._clock.now()
         try:
-            publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, self._clock.now())
+            publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, now)
         except UsageError as error:
             return failed(confirmed, error)
+        if publish.not_before is not None:
+            publish.due = self._loop.time() + publish.not_before - now
         if (publish.not_before is not None and not self._routes.ready(publish.queue)) or (
             publish.exchange and self._ways.waits_for(publish.exchange)
         ):
@@ -180,6 +183,7 @@ class Publisher:
         self._channel = None
         in_flight = self._open.take_all()
         left = [publish for publish in in_flight if not publish.confirmed.done()]
+        again = bool(in_flight) and in_flight[0].copied
         self._open = ConfirmLedger()
         self._by_id.clear()
         self._bytes = 0
@@ -190,7 +194,7 @@ class Publisher:
             left = self._left_for_others(left, exchange)
         elif gone.code and self._suspects.closed(in_flight, left):
             left = []
-            self._convict(in_flight[0], gone)
+            self._convict(in_flight[0], gone, again=again)
         self._backlog.put_back(left)
 
     def _left_for_others(self, left: list[Publish], exchange: str) -> list[Publish]:
@@ -201,14 +205,14 @@ class Publisher:
             self._ways.wait(publish)
         return [publish for publish in left if publish.exchange != exchange]
 
-    def _convict(self, publish: Publish, gone: ChannelGone) -> None:
-        """Give the error to the publish that the broker closed the channel for."""
+    def _convict(self, publish: Publish, gone: ChannelGone, *, again: bool) -> None:
+        """Give the error to the publish that the broker closed the channel for; ``again``: a copy was sent before."""
         self._suspects.absolve(publish)
         if publish.not_before is not None and gone.code == _NOT_FOUND:
             self._routes.forget()  # the ladder was deleted
             self._ways.wait(publish)
             return
-        publish.fail(refused(gone.text, self._label))
+        publish.fail(refused(publish, gone.text, self._label, again=again))
 
     def _has_room(self, publish: Publish) -> bool:
         channel, link, count = self._channel, self._link, len(self._open)
@@ -227,7 +231,7 @@ class Publisher:
         mandatory = publish.mandatory or not publish.exchange
         try:
             if publish.not_before is not None:
-                exchange, key = route(publish.queue, publish.not_before, self._clock.now())
+                exchange, key = route(publish.queue, publish.due - self._loop.time())
             idle = not self._open
             channel.publish(exchange, key, publish.content, publish.message.body, mandatory=mandatory, now=idle)
         except Exception as error:  # it is in no list now: whatever it is, its caller has to be told

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from struct import Struct
 from struct import error as StructError
 from typing import cast
@@ -67,7 +68,7 @@ def encode_value(value: object) -> bytes:
             data = value.encode()
             return _TEXT.pack(b"S", len(data)) + data
         case float():
-            return _DOUBLE.pack(b"d", value)
+            return _DOUBLE.pack(b"d", _number(value))
         case None:
             return b"V"
         case bytes() | bytearray():
@@ -180,7 +181,19 @@ def _instant(seconds: int) -> object:
         return Seconds(seconds)
 
 
+def _number(value: float) -> float:
+    if not isfinite(value):
+        raise Unencodable(f"a header with the value {value}; RabbitMQ ends the connection that sends one")
+    return value
+
+
 def _same(value: object) -> object:
+    return value
+
+
+def _finite(value: float) -> object:
+    if not isfinite(value):
+        raise ProtocolViolation(f"a table with the value {value}, which RabbitMQ cannot have")
     return value
 
 
@@ -194,7 +207,7 @@ _FIXED: Mapping[bytes, tuple[Struct, Callable[[int], object]]] = {
     b"i": (Struct(">I"), _same),
     b"l": (Struct(">q"), _same),
     b"L": (Struct(">q"), _same),
-    b"f": (Struct(">f"), _same),
-    b"d": (Struct(">d"), _same),
+    b"f": (Struct(">f"), _finite),
+    b"d": (Struct(">d"), _finite),
     b"T": (Struct(">Q"), _instant),
 }

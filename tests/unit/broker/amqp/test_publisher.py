@@ -9,11 +9,12 @@ import pytest
 from pamqp import commands
 
 from taskq.broker.amqp.delays import DelayRoutes
+from taskq.broker.amqp.ladder import entry
 from taskq.broker.amqp.lifeline import Lifeline
 from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.publisher import Publisher
 from taskq.broker.protocol import Outgoing
-from taskq.clock import SystemClock
+from taskq.clock import Clock, SystemClock
 from taskq.errors import (
     AccessRefused,
     BrokerBlocked,
@@ -29,6 +30,7 @@ from tests.support.waiting import until
 
 Confirm, Refuse = commands.Basic.Ack, commands.Basic.Nack
 SHORT_S = 0.05
+REFUSAL = 403, "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'ada'"
 
 
 class Line:
@@ -110,14 +112,14 @@ class Exchanges:
 class Kit:
     """A publisher with its line."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.line, self.routes, self.exchanges = Line(), Routes(), Exchanges()
         self.dropped: list[Outgoing] = []
         self.publisher = Publisher(
             cast("Lifeline", self.line),
             cast("DelayRoutes", self.routes),
             self.exchanges,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             label="the broker",
             dropped=self.dropped.append,
         )
@@ -403,6 +405,44 @@ async def test_a_delayed_publish_waits_for_its_way_and_others_do_not_wait_for_it
         assert peer.of(commands.Basic.Publish)[1].exchange.startswith("taskq.delay.")
         peer.say(Confirm(2, multiple=True))
         await asyncio.gather(quick, delayed)
+
+
+class JumpingClock(SystemClock):
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
+
+
+async def test_a_delay_is_what_it_was_when_it_was_asked_for_whatever_becomes_of_the_clock() -> None:
+    clock = JumpingClock()
+    clock.ahead_s = 86_400.0
+    kit = Kit(clock)
+    kit.publisher.start()
+    kit.routes.known.add("work")
+    send = kit.publisher.publish(to("work", b"delayed", not_before=clock.now() + 5), 10)
+    clock.ahead_s = 0.0  # it is set right before there is a connection
+    peer = await kit.connected()
+    await peer.until_published(1)
+    (asked,) = peer.of(commands.Basic.Publish)
+    assert (asked.exchange, asked.routing_key) == entry(5.0, "work")
+    peer.say(Confirm(1))
+    await send
+    await kit.publisher.close()
+
+
+async def test_a_copy_that_a_permission_is_missing_for_now_may_be_stored_from_the_time_before() -> None:
+    async with publishing() as kit:
+        await kit.connected()
+        (send,) = kit.send(b"1")
+        kit.line.lose()
+        following = Peer()
+        following.refuse = lambda asked: REFUSAL if isinstance(asked, commands.Basic.Publish) else None
+        kit.line.connect(following)
+        error = await raised(send)
+        assert isinstance(error, PublishUnconfirmed)
+        assert "permission" in error.reason
 
 
 async def test_a_delayed_publish_without_a_queue_is_unroutable() -> None:

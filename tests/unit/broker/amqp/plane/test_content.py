@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
+from struct import pack
 from typing import Any
 
 import pamqp.decode
@@ -27,7 +28,7 @@ PLAIN = (
     st.text()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.none()
     | st.builds(lambda at: at.replace(microsecond=0), INSTANTS)
     | st.decimals(-100_000, 100_000, places=3)
@@ -123,16 +124,36 @@ def test_rubbish_is_a_violation_or_a_table_and_nothing_else(data: bytes) -> None
         {"thing": object()},
         {"d": Decimal("1e30")},
         {"d": Decimal("NaN")},
+        {"f": float("nan")},
+        {"f": float("-inf")},
         {"early": datetime.datetime(1969, 1, 1, tzinfo=datetime.UTC)},
         {"half": "\ud800"},
         {"\ud800": 1},
         {"in": {"half": "\ud800"}},
     ],
-    ids=["name", "number", "type", "decimal", "nan", "before 1970", "surrogate", "name of a surrogate", "inside"],
+    ids=[
+        "name",
+        "number",
+        "type",
+        "decimal",
+        "nan",
+        "no number",
+        "infinite",
+        "before 1970",
+        "surrogate",
+        "name of a surrogate",
+        "inside",
+    ],
 )
 def test_what_amqp_cannot_carry_is_refused(table: dict[str, Any]) -> None:
     with pytest.raises(Unencodable):
         encode_table(table)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_float_that_rabbitmq_cannot_have_is_a_violation(value: float) -> None:
+    with pytest.raises(ProtocolViolation, match="cannot have"):
+        decode_table(pack(">IB1scd", 11, 1, b"f", b"d", value))
 
 
 def test_a_table_of_tables_ends_at_a_depth_before_the_stack_does() -> None:
