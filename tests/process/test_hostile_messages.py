@@ -14,6 +14,8 @@ from typing import Any
 import pika
 import pytest
 
+from taskq.broker.amqp.plane.faults import ProtocolViolation
+from taskq.broker.amqp.plane.tables import decode_table
 from taskq.broker.protocol import Outgoing
 from taskq.errors import BrokerError, UsageError
 from taskq.wire.ids import new_job_id, new_message_id
@@ -173,6 +175,18 @@ NAMES = [name for name in inputs.HEADER_NAMES if name.startswith("taskq-") and n
 RAW = (1 << 15, 1 << 14, 1 << 12, 1 << 11, 1 << 10, 1 << 9, 1 << 7, 1 << 6, 1 << 5, 1 << 3)
 
 
+def taken_field(rng: Random) -> bytes:
+    """Return a value that RabbitMQ takes: it ends the connection for a float that is no number."""
+    while True:
+        value = inputs.field(rng)
+        try:
+            decode_table(inputs.fields([(b"k", value)]))
+        except ProtocolViolation as error:
+            if "cannot have" in str(error):
+                continue
+        return value
+
+
 def raw_properties(rng: Random) -> RawProperties:
     """Return properties byte for byte, as no client would write them and RabbitMQ takes them."""
     parts: list[tuple[int, bytes]] = []
@@ -180,9 +194,9 @@ def raw_properties(rng: Random) -> RawProperties:
         if rng.random() < 0.5:
             continue
         if flag == HEADERS:
-            fields = {b"taskq-%d" % n: inputs.field(rng) for n in range(rng.randrange(4))}
+            fields = {b"taskq-%d" % n: taken_field(rng) for n in range(rng.randrange(4))}
             names = [name.encode() for name in NAMES]
-            fields |= {rng.choice(names): inputs.field(rng) for _ in range(rng.randrange(4))}
+            fields |= {rng.choice(names): taken_field(rng) for _ in range(rng.randrange(4))}
             parts.append((flag, table(fields)))
         elif flag in (1 << 12, 1 << 11):
             parts.append((flag, bytes((rng.choice((1, 2)),))))

@@ -33,6 +33,11 @@ def refused(publish: Publish, text: str, label: str, *, again: bool) -> BrokerEr
     return error
 
 
+def crashed(publish: Publish, label: str) -> PublishUnconfirmed:
+    """Return the error of a publish with which the broker failed inside, time after time."""
+    return PublishUnconfirmed(publish.what, publish.timeout_s, reason=f"{label} fails inside each time it gets this")
+
+
 def late(publish: Publish, label: str, *, blocked: str | None, trouble: BrokerError | None) -> BrokerError:
     """Return the error of a publish whose deadline has passed.
 

@@ -7,15 +7,13 @@ of the backlog as another copy with a message id of its own, so that a late retu
 
 The broker answers a publish that it cannot carry out (too large for it, no permission) by closing the channel, and does
 not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only its caller gets the error. An exchange
-that is not there is named by the broker; when this program declared it, it is made again, and what was for it waits for
-that.
+of this program's that is not there is made again, and what was for it waits for that.
 
 A channel that refused a message is replaced, see :mod:`~taskq.broker.amqp.replacement`. Whatever is wrong with one
 message ends its own publish. A fault of ours is told, and ends channel or connection.
 
 What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
-alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it is the only one, as likely as not,
-and somebody waits for it.
+alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it may be the only one.
 
 The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
 more than they can take; one message that is larger than that goes alone.
@@ -36,7 +34,7 @@ from taskq.broker.amqp.delays import DelayRoutes, route
 from taskq.broker.amqp.lifeline import Lifeline
 from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.outbox import Publish, failed
-from taskq.broker.amqp.outcomes import late, nacked, refused, unsendable
+from taskq.broker.amqp.outcomes import crashed, late, nacked, refused, unsendable
 from taskq.broker.amqp.plane.confirms import ConfirmLedger
 from taskq.broker.amqp.plane.events import Confirmed, Event, Returned
 from taskq.broker.amqp.plane.faults import ChannelGone
@@ -48,7 +46,7 @@ from taskq.broker.amqp.suspects import Suspects
 from taskq.broker.amqp.ways import Exchanges, Ways
 from taskq.broker.protocol import Outgoing
 from taskq.clock import Clock
-from taskq.errors import BrokerUnreachable, Unroutable, UsageError
+from taskq.errors import BrokerError, BrokerUnreachable, Unroutable, UsageError
 
 _WINDOW = 4096  # messages
 _WINDOW_BYTES = 16 << 20
@@ -192,6 +190,9 @@ class Publisher:
         exchange = missing_exchange(gone.text)
         if exchange is not None and self._exchanges.makes(exchange):
             left = self._left_for_others(left, exchange)
+        elif gone.text.startswith("INTERNAL_ERROR"):
+            if self._suspects.crashed(in_flight, left):
+                self._drop_or_fail(left.pop(), crashed(in_flight[0], self._label))
         elif gone.code and self._suspects.closed(in_flight, left):
             left = []
             self._convict(in_flight[0], gone, again=again)
@@ -264,11 +265,14 @@ class Publisher:
             self._replace()
         elif not publish.returned:
             publish.confirmed.set_result(None)
-        elif publish.mandatory:
-            publish.fail(Unroutable(publish.queue, publish.exchange))
         else:
-            self._dropped(Outgoing(publish.message, publish.queue, mandatory=False))
-            publish.confirmed.set_result(None)
+            self._drop_or_fail(publish, Unroutable(publish.queue, publish.exchange))
+
+    def _drop_or_fail(self, publish: Publish, error: BrokerError) -> None:
+        if publish.mandatory or publish.exchange:
+            return publish.fail(error)
+        self._dropped(Outgoing(publish.message, publish.queue, mandatory=False))
+        publish.confirmed.set_result(None)
 
     def _returned(self, event: Returned) -> None:
         publish = self._by_id.get(decode_message_id(event.content))

@@ -3,11 +3,13 @@
 The broker closes a channel because of one publish, and does not say which. All that were in flight are suspects then,
 also those whose callers have given up; what is left of them goes again, one at a time, until all are through. The
 channel that closes with one publish in flight names the culprit. One that closes with none accuses nobody.
+
+RabbitMQ can also fail inside because of a message (a name for a direct reply that is none), and ends the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ class Suspects(Generic[T]):
         self.window = most
         self._most = most
         self._open: set[T] = set()
+        self._alone: set[T] = set()
 
     def closed(self, in_flight: Sized, left: Iterable[T]) -> bool:
         """Take note that the broker closed the channel, and say whether the one in flight is the culprit.
@@ -30,6 +33,17 @@ class Suspects(Generic[T]):
             self._open.update(left)
             self._set_window()
         return len(in_flight) == 1
+
+    def crashed(self, in_flight: Sized, left: Sequence[T]) -> bool:
+        """Take note that the broker failed inside, and say whether the one in flight is the culprit.
+
+        It may fail for another reason: the culprit was alone in flight twice.
+        """
+        if not self.closed(in_flight, left) or not left:
+            return False
+        again = left[0] in self._alone
+        self._alone = set() if again else {left[0]}
+        return again
 
     def absolve(self, publish: T) -> None:
         """Suspect a publish no more: it is through, or given up. Whoever is no suspect is passed over."""

@@ -45,10 +45,13 @@ class Line:
         self._there.set()
 
     def lose(self) -> None:
+        self.lose_for("the line is cut")
+
+    def lose_for(self, reason: str) -> None:
         assert self.peer is not None
         peer, self.peer = self.peer, None
         self._there.clear()
-        peer.break_off()
+        peer.break_off(reason)
 
     @property
     def current(self) -> Link | None:
@@ -443,6 +446,33 @@ async def test_a_copy_that_a_permission_is_missing_for_now_may_be_stored_from_th
         error = await raised(send)
         assert isinstance(error, PublishUnconfirmed)
         assert "permission" in error.reason
+
+
+@pytest.mark.parametrize("mandatory", [True, False])
+async def test_a_message_that_the_broker_fails_inside_for_is_not_sent_for_ever(mandatory: bool) -> None:
+    async with publishing() as kit:
+        peer = await kit.connected()
+        (good,) = kit.send(b"good")
+        poison = kit.publisher.publish(to("amq.rabbitmq.reply-to.x", b"poison", mandatory=mandatory), 10)
+        for _ in range(3):  # beside a good one, then alone, twice
+            await peer.until_published(1)
+            await turn()
+            bodies = [body for _, body in peer.published]
+            if bodies == [b"good"]:
+                peer.say(Confirm(1))
+                await peer.until_published(2)
+            kit.line.lose_for("INTERNAL_ERROR")
+            peer = await kit.connected()
+        await good
+        if mandatory:
+            assert "fails inside" in str(await raised(poison))
+        else:
+            await poison
+            assert [dropped.message.body for dropped in kit.dropped] == [b"poison"]
+        (later,) = kit.send(b"later")
+        await peer.until_published(1)
+        peer.say(Confirm(1))
+        await later
 
 
 async def test_a_delayed_publish_without_a_queue_is_unroutable() -> None:
