@@ -9,14 +9,13 @@ The broker answers a publish that it cannot carry out (too large for it, no perm
 not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only its caller gets the error. An exchange
 of this program's that is not there is made again, and what was for it waits for that.
 
-A channel that refused a message is replaced, see :mod:`~taskq.broker.amqp.replacement`. Whatever is wrong with one
-message ends its own publish. A fault of ours is told, and ends channel or connection.
+A channel that refused a message is replaced (:mod:`~taskq.broker.amqp.replacement`). What is wrong with one message ends
+its own publish. A fault of ours is told, and ends channel or connection.
 
 What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
 alone. But a publish that finds nothing in flight leaves at once (Nagle's rule): it may be the only one.
 
-The window bounds what is in flight, in messages and in bytes, so that neither the broker nor the socket's buffer gets
-more than they can take; one message that is larger than that goes alone.
+The window bounds what is in flight, in messages and in bytes; one message that is larger than that goes alone.
 """
 
 from __future__ import annotations
@@ -270,7 +269,8 @@ class Publisher:
 
     def _drop_or_fail(self, publish: Publish, error: BrokerError) -> None:
         if publish.mandatory or publish.exchange:
-            return publish.fail(error)
+            publish.fail(error)
+            return
         self._dropped(Outgoing(publish.message, publish.queue, mandatory=False))
         publish.confirmed.set_result(None)
 
