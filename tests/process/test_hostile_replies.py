@@ -20,6 +20,8 @@ from tests.fuzz import wire
 from tests.support.stage import Stage
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.broker_problems()  # RabbitMQ refuses some names, and fails inside for others
+
 LARGE = 8 << 20  # bytes
 
 

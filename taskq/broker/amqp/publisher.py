@@ -9,7 +9,7 @@ The broker answers a publish that it cannot carry out (too large for it, no perm
 not say which one it was; :mod:`~taskq.broker.amqp.suspects` finds it, and only its caller gets the error. An exchange
 of this program's that is not there is made again, and what was for it waits for that.
 
-A channel that refused a message is replaced (:mod:`~taskq.broker.amqp.replacement`). What is wrong with one message ends
+A channel that refused a message is replaced (:mod:`~taskq.broker.amqp.replacement`). What is wrong with a message ends
 its own publish. A fault of ours is told, and ends channel or connection.
 
 What is published in one turn of the loop leaves in one write, since the broker flushes its disk for each that comes
