@@ -43,7 +43,7 @@ async def test_a_wrong_password_is_refused_at_once(amqp_url: str) -> None:
     error, took_s = await refusal(elsewhere(amqp_url))
     assert isinstance(error, AccessRefused)
     assert "user and password" in str(error)
-    assert took_s < 5
+    assert took_s < 8  # of the 10 that it would wait for
 
 
 @pytest.mark.broker_problems
@@ -51,7 +51,7 @@ async def test_a_virtual_host_that_does_not_exist_is_named(amqp_url: str) -> Non
     error, took_s = await refusal(elsewhere(amqp_url, user="guest:guest", path="/nowhere"))
     assert isinstance(error, AccessRefused)
     assert "virtual host" in str(error)
-    assert took_s < 5
+    assert took_s < 8  # of the 10 that it would wait for
 
 
 async def test_nothing_that_listens_and_an_unknown_host_are_unreachable_within_the_timeout(amqp_url: str) -> None:

@@ -129,8 +129,8 @@ PROMISES = (
             Mutant(
                 breaks="SQLite: it claims one more than it has slots",
                 file="taskq/broker/sqlite/consumer.py",
-                old="max(0, self.subscription.prefetch - self._held - self._asked)",
-                new="max(0, self.subscription.prefetch + 1 - self._held - self._asked)",
+                old="        self._asked = 0\n",
+                new="        self._asked = 0\n        self._prefetch += 1\n",
                 tests=("tests/conformance/test_consume.py::test_a_consumer_never_holds_more_than_its_prefetch",),
             ),
         ),

@@ -37,6 +37,7 @@ class Publish:
         "sent",
         "size",
         "timeout_s",
+        "unsure",
     )
 
     def __init__(
@@ -58,6 +59,7 @@ class Publish:
         self.due = 0.0
         self.sent = False
         self.copied = False
+        self.unsure = False
         self.returned = False
 
     @property
@@ -67,11 +69,12 @@ class Publish:
             return f"a message for exchange {self.exchange!r} with the key {self.queue!r}"
         return f"a message for queue {self.queue!r}"
 
-    def renew(self) -> None:
-        """Make it another copy, which can be told from the one that was sent before."""
+    def renew(self, *, unsure: bool) -> None:
+        """Make it another copy, which can be told from the one that was sent before; ``unsure``: that may be stored."""
         self.message = self.message._replace(message_id=new_message_id())
         self.content = _encoded(self.message)
         self.copied = True
+        self.unsure = self.unsure or unsure
         self.returned = False
 
     def fail(self, error: BrokerError | UsageError) -> None:

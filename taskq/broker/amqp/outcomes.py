@@ -24,8 +24,8 @@ def unsendable(publish: Publish, error: Exception) -> BrokerError | UsageError:
 def refused(publish: Publish, text: str, label: str, *, again: bool) -> BrokerError:
     """Return the error of a publish that the broker closed a channel for, saying ``text``.
 
-    ``again``: a copy was sent before. It may be stored where the broker refuses now what it took then: a permission was
-    taken away. All else that it refuses depends on the message alone.
+    ``again``: a copy was sent before over a connection that was lost. It may be stored where the broker refuses now
+    what it took then: a permission was taken away. All else that it refuses depends on the message alone.
     """
     error = refused_channel(text, label, "write") or BrokerError(f"{label} refuses the message: {text}")
     if again and isinstance(error, AccessRefused):

@@ -180,12 +180,12 @@ class Publisher:
         self._channel = None
         in_flight = self._open.take_all()
         left = [publish for publish in in_flight if not publish.confirmed.done()]
-        again = bool(in_flight) and in_flight[0].copied
+        again = bool(in_flight) and in_flight[0].unsure
         self._open = ConfirmLedger()
         self._by_id.clear()
         self._bytes = 0
         for publish in left:
-            publish.renew()
+            publish.renew(unsure=not gone.code)
         exchange = missing_exchange(gone.text)
         if exchange is not None and self._exchanges.makes(exchange):
             left = self._left_for_others(left, exchange)
