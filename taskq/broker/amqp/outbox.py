@@ -39,6 +39,7 @@ class Publish:
         "timeout_s",
         "unsure",
     )
+    due: float  # by the loop's clock; of what has a delay alone
 
     def __init__(
         self, outgoing: Outgoing, confirmed: asyncio.Future[None], deadline: float, timeout_s: float, now: float
@@ -56,7 +57,6 @@ class Publish:
         self.confirmed = confirmed
         self.deadline = deadline
         self.timeout_s = timeout_s
-        self.due = 0.0
         self.sent = False
         self.copied = False
         self.unsure = False
