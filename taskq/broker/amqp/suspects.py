@@ -22,7 +22,7 @@ class Suspects(Generic[T]):
         self.window = most
         self._most = most
         self._open: set[T] = set()
-        self._alone: set[T] = set()
+        self._alone: T | None = None  # in flight when the broker failed inside last
 
     def closed(self, in_flight: Sized, left: Iterable[T]) -> bool:
         """Take note that the broker closed the channel, and say whether the one in flight is the culprit.
@@ -41,8 +41,8 @@ class Suspects(Generic[T]):
         """
         if not self.closed(in_flight, left) or not left:
             return False
-        again = left[0] in self._alone
-        self._alone = set() if again else {left[0]}
+        again = left[0] is self._alone
+        self._alone = None if again else left[0]
         return again
 
     def absolve(self, publish: T) -> None:
