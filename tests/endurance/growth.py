@@ -12,7 +12,7 @@ it. Its *rise* is how much the line gains from the first to the last of these sa
 
 Counts of things (file descriptors, tasks, threads, timers, queues, rows) are allowed 2. Objects of one type are allowed
 25 or 5 %: one left behind at each reconnect is found by fifty of them. Objects of all types together are allowed 500 or
-1 %, Python's blocks of memory 5,000 or 1 %, and memory itself 4 MiB or 5 %, since the allocator keeps what it once had.
+1 %, and so are Python's blocks of memory; memory itself 4 MiB or 5 %, since the allocator keeps what it once had.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Allowed:
 COUNT = Allowed(2)
 TYPE = Allowed(25, 0.05)
 OBJECTS = Allowed(500, 0.01)
-BLOCKS = Allowed(5000, 0.01)
+BLOCKS = Allowed(500, 0.01)
 MEMORY = Allowed(4096, 0.05)  # KiB
 
 
