@@ -175,6 +175,14 @@ class IsolationEnded(JobEvent):
 
 
 @_event
+class JobGivenBack(JobEvent):
+    """The job came to a worker that runs another one alone, or stops: it goes back into its queue, and was not run.
+
+    On RabbitMQ it is a copy that goes back, to the end of the queue, before the job is acknowledged.
+    """
+
+
+@_event
 class OwnQueueAwaited(JobEvent):
     """A task waits for a job of its own queue while it holds the queue's only slot in this worker."""
 

@@ -195,6 +195,8 @@ def _job(event: life.JobEvent) -> tuple[int, str]:
             )
         case life.IsolationEnded():
             return logging.WARNING, f"runs beside others though it was to run alone: {event.reason}"
+        case life.JobGivenBack():
+            return logging.DEBUG, f"goes back into {event.queue}: this worker takes no job now"
         case life.OwnQueueAwaited():
             return logging.WARNING, (
                 f"is awaited by {event.by_task}, which holds the only slot of queue {event.queue} in this worker: "

@@ -30,7 +30,7 @@ from contextlib import suppress
 
 from taskq.broker.protocol import Consumer, Delivery
 from taskq.errors import TaskqError
-from taskq.lifecycle import IsolationEnded, JobIsolated
+from taskq.lifecycle import IsolationEnded, JobGivenBack, JobIsolated
 from taskq.wire.job import job_id_of
 from taskq.worker.execute import Attempt
 from taskq.worker.pipeline import Pipeline
@@ -196,7 +196,7 @@ class Isolation:
         self._arrived.clear()
         if ours:
             return self._begin(suspect)
-        self._give_back(suspect)  # which frees its slot, and does no more
+        self._return(suspect)  # which frees its slot, and does no more
         return None
 
     async def _look_for_next(self, consumer: Consumer) -> None:
@@ -233,11 +233,16 @@ class Isolation:
             self._give_back(delivery)
 
     def _give_back(self, delivery: Delivery) -> None:
-        task = asyncio.get_running_loop().create_task(self._given_back(delivery))
+        job_id, task = job_id_of(delivery.message), self._task_of(delivery)
+        self._pipeline.emitter.emit(JobGivenBack(job_id=job_id, task=task, queue=delivery.queue))
+        self._return(delivery)
+
+    def _return(self, delivery: Delivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._returned(delivery))
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
-    async def _given_back(self, delivery: Delivery) -> None:
+    async def _returned(self, delivery: Delivery) -> None:
         try:
             await delivery.give_back()
         except TaskqError:  # its queue is full, or was deleted

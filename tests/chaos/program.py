@@ -15,7 +15,7 @@ from typing import Any
 from taskq import Context, Exponential, Reject, RetryPolicy, Snooze, TaskQ
 from taskq.app.connection import Backend
 from taskq.clock import Clock, SystemClock
-from taskq.lifecycle import JobExpired
+from taskq.lifecycle import JobExpired, JobGivenBack
 from taskq.worker.execute import Run
 from tests.chaos.shiftedclock import CLOCK, ShiftedClock
 from tests.support.ledger import Pen
@@ -47,6 +47,12 @@ async def recorded(ctx: Context[Any], run: Run) -> Any:
 def dropped(event: JobExpired) -> None:
     """Write down what was not run because it was too late."""
     pen(os.environ[LEDGER]).expired(event.job_id)
+
+
+@app.on(JobGivenBack)
+def given_back(event: JobGivenBack) -> None:
+    """Write down what goes back without having been run."""
+    pen(os.environ[LEDGER]).given_back(event.job_id)
 
 
 WORK, CALLS, RETRIES = QUEUES = ("chaos.work", "chaos.calls", "chaos.retries")

@@ -16,6 +16,7 @@ from tests.support.ledger import (
     Expired,
     Fault,
     FinalState,
+    GivenBack,
     History,
     Kind,
     Left,
@@ -157,6 +158,14 @@ class Story:
         self.records.append(Fault(what=f"{NODE_LOST}: SIGKILL", at=began, until=self.tick()))
         self.give_up(job, after_s=60)
 
+    def given_back(self) -> None:
+        job = self.send()
+        self.give_back(job)
+        self.run(job, pid=8)
+
+    def give_back(self, job: str, *, pid: int = 7) -> None:
+        self.records.append(GivenBack(job=job, at=self.tick(), pid=pid))
+
     def give_up(self, job: str, *, after_s: float = 0.01) -> None:
         self.records.append(Unanswered(job=job, at=self.tick(after_s), why="no result in time"))
 
@@ -288,6 +297,7 @@ CLEAN: list[Callable[[Story], None]] = [
     Story.killed_while_running,
     Story.killer,
     Story.handed_back,
+    Story.given_back,
     Story.ran_unconfirmed,
     Story.sent_in_vain,
     Story.refused,
@@ -404,6 +414,43 @@ def test_a_kill_between_two_attempts_explains_two_chains_of_them() -> None:
     assert [finding.kind for finding in story.report().findings] == [Kind.DUPLICATED]
 
 
+def given_back(*, pid: int, after_s: float = 0.0) -> Report:
+    """A job that process 6 gave back, and 7 and 8 ran, with the death of a process after it was given back."""
+    story = Story()
+    job = story.send()
+    story.give_back(job, pid=6)
+    story.tick(after_s)
+    story.kill(pid)
+    story.run(job, pid=7)
+    story.run(job, pid=8, execution=2)
+    return story.report(settle_within_s=1.0)
+
+
+def test_the_death_of_a_worker_that_gave_a_job_back_explains_that_it_ran_twice() -> None:
+    assert given_back(pid=6).violations == ()
+    assert [finding.kind for finding in given_back(pid=6).findings] == [Kind.DUPLICATED]
+
+
+def test_a_worker_that_gave_a_job_back_explains_no_duplicate_by_dying_long_after_it() -> None:
+    assert [finding.kind for finding in given_back(pid=6, after_s=5).violations] == [Kind.DUPLICATED]
+
+
+def test_the_death_of_another_worker_than_that_which_gave_a_job_back_explains_no_duplicate() -> None:
+    assert [finding.kind for finding in given_back(pid=5).violations] == [Kind.DUPLICATED]
+
+
+def test_a_job_that_was_given_back_by_a_worker_that_died_may_have_two_chains_of_attempts() -> None:
+    story = Story()
+    job = story.send(attempts=2)
+    story.give_back(job, pid=6)
+    story.kill(6)
+    for pid in (7, 8):
+        story.run(job, Outcome.FAILED, pid=pid)
+    for pid in (7, 8):
+        story.run(job, pid=pid, attempt=2, execution=2)
+    assert story.report().violations == ()
+
+
 def sent_twice(*, at: float, until: float, pid: int | None) -> Report:
     """A job that was sent from 1 to 2 by process 5, and returned twice in process 7, with a fault of ``pid``."""
     wanted = Wanted(job="a", at=1, pid=5)
@@ -497,5 +544,5 @@ def test_the_report_says_how_much_there_was_to_look_at() -> None:
     for life in CLEAN:
         life(story)
     text = str(check(History(tuple(story.records), ("1-1.ledger",)), FinalState(tuple(story.dead))))
-    assert "16 wanted, 13 confirmed, 17 executions, 14 ended, 3 dead; 4 faults, 1 torn ledgers" in text
+    assert "17 wanted, 14 confirmed, 18 executions, 15 ended, 3 dead; 4 faults, 1 torn ledgers" in text
     assert "lost 0" in text

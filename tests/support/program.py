@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from taskq import Context, Exponential, Queue, Reject, RetryPolicy, TaskQ
-from taskq.lifecycle import JobExpired
+from taskq.lifecycle import JobExpired, JobGivenBack
 from taskq.worker.execute import Run
 from tests.support.ledger import Pen
 
@@ -47,6 +47,12 @@ async def recorded(ctx: Context[Any], run: Run) -> Any:
 def dropped(event: JobExpired) -> None:
     """Write down what was not run because it was too late."""
     _pen(os.environ[LEDGER]).expired(event.job_id)
+
+
+@app.on(JobGivenBack)
+def given_back(event: JobGivenBack) -> None:
+    """Write down what goes back without having been run."""
+    _pen(os.environ[LEDGER]).given_back(event.job_id)
 
 
 @app.task(context=True, queue="work")

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from taskq import Context, Exponential, RetryPolicy
-from taskq.lifecycle import ExecutionEnded, IsolationEnded, JobDead, JobHandedBack, JobIsolated, WorkerStopping
+from taskq.lifecycle import (
+    ExecutionEnded,
+    IsolationEnded,
+    JobDead,
+    JobGivenBack,
+    JobHandedBack,
+    JobIsolated,
+    WorkerStopping,
+)
 from taskq.worker.isolation import suspected_from
 from taskq.worker.worker import Worker, WorkerReport
 from tests.support.crowd import Crowd
@@ -277,6 +285,7 @@ async def test_a_stop_gives_back_what_waits_for_its_turn_with_its_count() -> Non
             await until(lambda: shop.told(WorkerStopping))
             shop.open("neighbour")
             assert (await running).executed == 1
+        assert len(shop.told(JobGivenBack)) == 2
         assert (await shop.states())["default"] == (2, 0)
         assert await shop.redeliveries(2) == [2, 2]
         assert list(shop.beside) == ["neighbour"]

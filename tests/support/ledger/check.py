@@ -7,7 +7,8 @@ A second end is a duplicate. A fault may explain it when it hit a process after 
 before the repetition started, and unless the execution had ended so long before (``settle_within_s``) that its delivery
 must have been settled. A fault without a process (a broker's restart, a cut network) may explain any execution, and
 what waited in the broker meanwhile. A fault of the producer may explain what was sent and not yet confirmed at that
-time: it was sent once more.
+time: it was sent once more. So may a fault of a worker that was giving the job back: the copy was sent, and the
+original not yet settled.
 
 A job may run as often as its attempts, its snoozes, and what cut it short say; each fault that may explain a duplicate
 may have made another chain of attempts.
@@ -35,6 +36,7 @@ from tests.support.ledger.records import (
     Expired,
     Fault,
     FinalState,
+    GivenBack,
     Outcome,
     Refused,
     Started,
@@ -105,6 +107,7 @@ class _Facts:
         self.refusals = history.of(Refused)
         self.wanted = {record.job: record for record in history.of(Wanted)}
         self.confirmed = {record.job: record.at for record in history.of(Confirmed)}
+        self.given_back = _by_job(history.of(GivenBack))
         self.disappointed = history.of(Unanswered)
         self.executions = _executions(history)
         self.ends = _ends(self.executions, history.of(Expired), final.dead)
@@ -189,14 +192,17 @@ class _Facts:
         last = runs[-1].started.at
         hits = sum(self._hits(fault, run, last) for fault in self.faults for run in runs[:-1])
         sent_twice = sum(self._sent_twice(fault, wanted.job, last) for fault in self.faults)
-        return undisturbed + wanted.attempts * (hits + sent_twice)
+        copied = sum(self._copied(fault, wanted.job, last) for fault in self.faults)
+        return undisturbed + wanted.attempts * (hits + sent_twice + copied)
 
     def _excuses(self, job: str, again: _End) -> tuple[Fault, ...]:
         before = [run for run in self.executions.get(job, []) if run.started is not again.by]
         return tuple(
             fault
             for fault in self.faults
-            if self._sent_twice(fault, job, again.began) or any(self._hits(fault, run, again.began) for run in before)
+            if self._sent_twice(fault, job, again.began)
+            or self._copied(fault, job, again.began)
+            or any(self._hits(fault, run, again.began) for run in before)
         )
 
     def _hits(self, fault: Fault, run: _Execution, again_at: float) -> bool:
@@ -217,6 +223,16 @@ class _Facts:
         if wanted is None or fault.pid not in (None, wanted.pid) or fault.at > again_at:
             return False
         return wanted.at <= fault.until and fault.at <= self.confirmed.get(job, wanted.at + _SENT_S)
+
+    def _copied(self, fault: Fault, job: str, again_at: float) -> bool:
+        """Whether a fault may have hit a worker that had sent a copy of a job, and not yet settled the job itself."""
+        return any(
+            fault.pid == back.pid
+            and fault.at <= again_at
+            and back.at <= fault.until
+            and fault.at <= back.at + self._settle_within_s
+            for back in self.given_back.get(job, ())
+        )
 
     def _jumps(self, wanted: Wanted, began: float) -> tuple[Fault, ...]:
         """Return the faults after which a job may be early: its sender's clock was wrong while it was sent."""
@@ -249,6 +265,13 @@ def _executions(history: History) -> dict[str, list[_Execution]]:
     for start in history.of(Started):
         ends = ended[_key(start)]
         found[start.job].append(_Execution(start, ends.popleft() if ends else None))
+    return dict(found)
+
+
+def _by_job(records: list[GivenBack]) -> dict[str, list[GivenBack]]:
+    found: dict[str, list[GivenBack]] = defaultdict(list)
+    for record in records:
+        found[record.job].append(record)
     return dict(found)
 
 

@@ -16,6 +16,7 @@ from tests.support.ledger.records import (
     Ended,
     Expired,
     Fault,
+    GivenBack,
     Outcome,
     Record,
     Refused,
@@ -89,6 +90,10 @@ class Pen:
         finally:
             ended = Ended(job=job, at=time.time(), pid=pid, attempt=attempt, execution=execution, outcome=outcome)
             self.write(ended)
+
+    def given_back(self, job: str) -> None:
+        """Say that ``job`` is about to be put back, and was not run."""
+        self.write(GivenBack(job=job, at=time.time(), pid=os.getpid()))
 
     def expired(self, job: str) -> None:
         """Say that ``job`` was dropped because its time was over."""

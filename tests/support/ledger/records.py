@@ -78,6 +78,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenBack:
+    """A worker is about to put a job back that it did not run: a copy of it is sent, then its delivery is settled."""
+
+    job: str
+    at: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
     """A worker dropped a job, because its time to start was over."""
 
@@ -118,9 +127,10 @@ CLOCK_JUMP = "clock jump"
 NODE_LOST = "node lost"
 """How faults begin that take a node of a cluster away, with its reply queues: what is sent to those is dropped."""
 
-Record = Wanted | Confirmed | Refused | Started | Ended | Expired | Answered | Unanswered | Fault
+Record = Wanted | Confirmed | Refused | Started | Ended | GivenBack | Expired | Answered | Unanswered | Fault
 _KINDS = {
-    kind.__name__: kind for kind in (Wanted, Confirmed, Refused, Started, Ended, Expired, Answered, Unanswered, Fault)
+    kind.__name__: kind
+    for kind in (Wanted, Confirmed, Refused, Started, Ended, GivenBack, Expired, Answered, Unanswered, Fault)
 }
 
 
