@@ -231,7 +231,7 @@ class ReplyInbox:
         late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
         # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
         left_s = timeout_s if late_s < _LATENESS_S else timeout_s - late_s
-        pending = PendingResult[object](self, job_id, definition, timeout_s, left_s)
+        pending: PendingResult[object] = PendingResult(self, job_id, definition, timeout_s, left_s)
         self._pending[job_id] = pending
         return pending
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import threading
@@ -121,6 +122,17 @@ async def test_whatever_a_program_leaves_behind_in_a_file_is_found(tmp_path: Pat
                 await broker.consume("left-0", prefetch=1, deliver=lambda delivery: None)
                 watch.sample()
             assert watch.found() >= {"rows of queue", "rows of message", "rows of consumer"}
+
+
+@pytest.mark.parametrize(("bound", "grows"), [(None, True), (1_000_000, False)])
+async def test_a_cache_that_remembers_ever_more_is_found_unless_it_has_a_bound(bound: int | None, grows: bool) -> None:
+    remembered = functools.lru_cache(bound)(str)
+    with contextlib.closing(Watch(dict)) as watch:
+        for number in range(SHORT):
+            watch.sample()
+            for each in range(10_000):
+                remembered(10_000 * number + each)
+        assert ("blocks" in watch.found()) is grows
 
 
 async def test_a_program_that_does_nothing_does_not_grow() -> None:
