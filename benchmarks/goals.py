@@ -46,12 +46,12 @@ def verdicts(results: Results) -> list[Verdict]:
     return found
 
 
-def to_peer(measure: str, *theirs: str) -> Callable[[Results], tuple[float, str] | None]:
-    """Return the ratio of taskq on a quorum queue to the best library on RabbitMQ."""
+def to_peer(measure: str, *theirs: str, ours: str = "taskq") -> Callable[[Results], tuple[float, str] | None]:
+    """Return the ratio of taskq, on a quorum queue unless ``ours`` says otherwise, to the best library on RabbitMQ."""
 
     def measured(results: Results) -> tuple[float, str] | None:
-        ours, best = results.median("taskq", measure), results.best_peer(*(theirs or (measure,)))
-        return None if ours is None or best is None else _ratio(ours, best[1], best[0])
+        found, best = results.median(ours, measure), results.best_peer(*(theirs or (measure,)))
+        return None if found is None or best is None else _ratio(found, best[1], best[0])
 
     return measured
 
@@ -106,6 +106,7 @@ GOALS = (
     Goal("calls, 100 in flight, to the best RabbitMQ library", 3, True, to_peer("call")),
     Goal("one call at a time, p50, to the bare limit", 1.3, False, to("taskq", "limit", "p50")),
     Goal("one call at a time, p50, to the best RabbitMQ library", 1, False, to_peer("p50")),
+    Goal("one call at a time, p50, classic queue, to the same library", 1, False, to_peer("p50", ours="taskq-classic")),
     Goal("SQLite: enqueue, 1,000 in flight, jobs/s", 15_000, True, value("taskq-sqlite", "enqueue")),
     Goal("SQLite: drain, jobs/s", 10_000, True, value("taskq-sqlite", "drain")),
     Goal("SQLite: one call at a time, p50, ms", 3, False, value("taskq-sqlite", "p50")),

@@ -95,8 +95,12 @@ class RabbitNode(NodeProcess):
         return name
 
     def drop_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it; its connections are closed."""
-        self.eval(f"rabbit_vhost:delete({_binary(name)}, {_BY})")
+        """Delete a virtual host with all that is in it; its connections are closed.
+
+        RabbitMQ gives up on queues that take it too long, after which it is asked once more.
+        """
+        known = _binary(name)
+        self.until(f"catch rabbit_vhost:delete({known}, {_BY}), not rabbit_vhost:exists({known})")
 
     def add_user(self, name: str, password: str) -> None:
         """Add a user without any permission."""
