@@ -25,7 +25,7 @@ from taskq.errors import (
     ResultTimeout,
     TaskFailed,
 )
-from taskq.lifecycle import DeliveryLost, Emitter, Event, ExecutionEnded
+from taskq.lifecycle import DeliveryLost, Emitter, Event, ExecutionEnded, WorkerStopping
 from taskq.lifecycle import JobExpired as JobHasExpired
 from taskq.settings import Settings
 from tests.simulation.custody import Custody, WatchedBroker
@@ -185,6 +185,8 @@ class App:
         match event:
             case JobHasExpired(job_id=job):
                 self.book.write(Expired(job=job, at=world.now))
+            case WorkerStopping():
+                process.stops = True
             case _:
                 pass
         if isinstance(event, ExecutionEnded):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BOOT, NAMESPACE = "boot", "namespace"
+_REFUSED_S = 0.001
+"""How long it takes at most to hear that another one has the lock: nothing is read or written for it."""
 LONG_S = 10.0
 """From here on a pause may cost a process its lease: others find it over, and look again."""
 
@@ -86,6 +88,7 @@ class VirtualThread:
         self.statements += 1
         if statement.startswith("BEGIN I") or statement.startswith("BEGIN E"):
             if world.is_locked_for(self):
+                self.lasts = min(self.lasts, _REFUSED_S)
                 return Trouble("busy", 0, ends=False)
             world.holder = self
         if statement == "ROLLBACK":
@@ -128,6 +131,7 @@ class SimulatedProcess:
     """``main`` is what it runs; with it, the process ends. ``on_stop``: what a signal does to it.
 
     ``held_up_s``: for how long, in all, its loop could not run. ``told_at``: when it was first told to end.
+    ``was_cut``: whether it was cancelled, or paused for long while it was ending, and so had no time to tidy up.
     """
 
     def __init__(self, world: World, name: str, pid: int, role: str) -> None:
@@ -148,6 +152,8 @@ class SimulatedProcess:
         self.times_cancelled = 0
         self.told_at: float | None = None
         self.was_paused_for_long = False
+        self.stops = False
+        self.was_cut = False
 
     def start(self, main: Coroutine[Any, Any, None]) -> None:
         """Begin."""
@@ -193,6 +199,7 @@ class SimulatedProcess:
         now = self.world.now
         self._hold_up(now + seconds)
         self.was_paused_for_long |= seconds >= LONG_S
+        self.was_cut |= self.stops and seconds >= LONG_S
         self.paused_until = max(self.paused_until, now + seconds)
         for thread in self.threads:
             if thread.busy_until > now:
@@ -207,6 +214,7 @@ class SimulatedProcess:
         """Cancel its main program, as whoever runs it in a task of theirs may."""
         if self.alive and self.main is not None:
             self.times_cancelled += 1
+            self.was_cut = True
             self.told_at = self.told_at or self.world.now
             self.main.cancel()
 

@@ -86,7 +86,7 @@ def _run(world: World) -> Result:
     with Oracle(world.path) as oracle:
         try:
             _story(world, book, oracle)
-            wrong += oracle.left_behind([process for process in world.processes if process.times_cancelled])
+            wrong += oracle.left_behind([process for process in world.processes if process.was_cut])
         except Stuck as stuck:
             wrong.append(f"stuck: {stuck}")
         except Exception:
