@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import venv
+from functools import cache
 from pathlib import Path
 
 from benchmarks.contender import Contender
 
 _INSTALL_S = 300
+_CHECKOUT = Path(__file__).parents[1] / "taskq"
 
 
 class NotInstalled(Exception):
@@ -22,6 +25,7 @@ class NotInstalled(Exception):
 def binaries(contender: Contender) -> Path:
     """Return the folder of the contender's programs; its environment is made when it is not there."""
     if not contender.requirements:
+        _compile_checkout()
         return Path(sys.executable).parent
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     said = " ".join((sys.version, *contender.requirements))
@@ -29,6 +33,13 @@ def binaries(contender: Contender) -> Path:
     if not (folder / "made").exists():
         _make(folder, contender.requirements)
     return folder / "bin"
+
+
+@cache
+def _compile_checkout() -> None:
+    """Do what pip does for the others: else, where Python writes no bytecode, each start compiles what was edited."""
+    if not compileall.compile_dir(_CHECKOUT, quiet=1):
+        raise NotInstalled(f"{_CHECKOUT} does not compile")
 
 
 def _make(folder: Path, requirements: tuple[str, ...]) -> None:
