@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from tests.support.freezing import freeze, of_threads
+
 _WRITE_LOCK = 120  # the byte of it, see "WAL-mode file format" of SQLite
 _LONGEST_PAUSE_S = 0.004
 _LONGEST_STEP_S = 0.0002
-_STOPPED = "tT"
-_GONE = "ZX"
 _CALLS = {
     "x86_64": {18: "pwrite", 74: "fsync", 75: "fdatasync", 77: "ftruncate"},
     "aarch64": {46: "ftruncate", 68: "pwrite", 82: "fsync", 83: "fdatasync"},
@@ -55,22 +55,11 @@ def _stops(pid: int, database: Path, rng: Random, within_s: float) -> Iterator[b
     longest_s = _LONGEST_PAUSE_S
     while time.monotonic() < until:
         time.sleep(rng.uniform(0, longest_s))
-        os.kill(pid, signal.SIGSTOP)
-        _await_stop(pid, until)
+        freeze(pid)
         locked = _has_write_lock(pid, Path(f"{database}-shm"))
         yield locked
         longest_s = _LONGEST_STEP_S if locked else _LONGEST_PAUSE_S  # the commit is at the end of a transaction
         os.kill(pid, signal.SIGCONT)
-
-
-def _await_stop(pid: int, until: float) -> None:
-    while True:
-        states = [stat.rpartition(")")[2].split()[0] for stat in _of_threads(pid, "stat")]
-        assert states, f"process {pid} has ended"
-        assert not any(state in _GONE for state in states), f"process {pid} has ended"
-        if all(state in _STOPPED for state in states):
-            return
-        assert time.monotonic() < until, f"process {pid} does not stop: {states}"
 
 
 def _has_write_lock(pid: int, shm: Path) -> bool:
@@ -88,7 +77,7 @@ def _has_write_lock(pid: int, shm: Path) -> bool:
 
 def _call_on(pid: int, path: str, calls: dict[int, str]) -> str | None:
     """Return the call on a file that a thread of the process is in."""
-    for text in _of_threads(pid, "syscall"):
+    for text in of_threads(pid, "syscall"):
         number, *arguments = text.split()
         if number in ("running", "-1") or int(number) not in calls:
             continue
@@ -102,13 +91,3 @@ def _opened(pid: int, descriptor: int) -> str:
         return os.readlink(f"/proc/{pid}/fd/{descriptor}")
     except OSError:
         return ""
-
-
-def _of_threads(pid: int, name: str) -> list[str]:
-    found: list[str] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        try:
-            found.append((thread / name).read_text())
-        except OSError:
-            pass  # that thread has ended
-    return found

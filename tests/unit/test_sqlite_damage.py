@@ -1,10 +1,8 @@
 """Damaged files, as disks and people make them: each is a clear error, nothing hangs, and nothing is made worse."""
 
 import asyncio
-import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from taskq.errors import BrokerError, BrokerUnreachable
 from taskq.lifecycle import ConsumerInterrupted, Event
 from taskq.tasks.queues import Queue
 from tests.conformance.stand import TIMEOUT_S, Catch, HoldingProcess, consuming, publish, to
+from tests.support.freezing import freeze
 from tests.support.waiting import until
 
 SOON_S = 10.0
@@ -140,7 +139,7 @@ async def crashed(path: Path, mark: bytes, *, messages: int, size: int = 2000) -
     await fill(path, mark=mark)
     holder = HoldingProcess(f"sqlite:///{path}", "work", 3)
     holder.wait_until_it_holds()
-    os.kill(holder.process.pid, signal.SIGSTOP)
+    freeze(holder.process.pid)
     async with broker_on(path) as broker:
         await broker.declare([Queue("more")])
         await publish(broker, *[to("more", mark + bytes(size)) for _ in range(messages)])

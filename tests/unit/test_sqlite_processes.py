@@ -25,6 +25,7 @@ from taskq.clock import SystemClock
 from taskq.tasks.queues import Queue
 from taskq.testing import MovableClock
 from tests.conformance.stand import TIMEOUT_S, HoldingProcess, consuming, publish, to, turnover
+from tests.support.freezing import freeze
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +158,7 @@ async def test_a_process_whose_pid_cannot_be_seen_is_dead_when_its_lease_is_over
         holder.wait_until_it_holds()
         db = sqlite3.connect(broker.label.removeprefix("sqlite:///"), isolation_level=None, timeout=5)
         lease = time.monotonic() + 1.5
-        os.kill(holder.process.pid, signal.SIGSTOP)  # so that it does not renew
+        freeze(holder.process.pid)  # so that it does not renew
         db.execute(
             "UPDATE process SET pid_namespace = 'container', lease_until = ? WHERE pid = ?", (lease, holder.process.pid)
         )
@@ -248,7 +249,7 @@ async def test_a_process_that_was_paused_past_its_lease_has_lost_its_delivery_an
         try:
             word, address = (await asyncio.to_thread(child.stdout.readline)).split()
             assert word == "holding"
-            os.kill(child.pid, signal.SIGSTOP)
+            freeze(child.pid)
             catch, consumer = await consuming(broker, "work")
             ours = await catch.next()
             assert (ours.message.body, ours.redeliveries) == (b"1", 1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.freezing import freeze_group
 from tests.support.rabbit import watch
 from tests.support.rabbit.certificates import TlsFiles
 from tests.support.rabbit.installation import SYSTEM, Installation
@@ -176,7 +177,7 @@ class NodeProcess:
     def pause(self) -> None:
         """Have it do nothing (SIGSTOP): the system still takes connections for it, and nobody answers."""
         assert self._server is not None, "it does not run"
-        _signal(self._server, signal.SIGSTOP)
+        freeze_group(self._server.pid)
         self._paused = True
 
     def resume(self) -> None:
