@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
+from typing import TYPE_CHECKING
 
 from taskq.app.connection import Connection
 from taskq.broker.names import new_subscription_queue
@@ -15,8 +16,10 @@ from taskq.tasks.subscription import Subscription
 from taskq.worker.execute import Middleware
 from taskq.worker.pipeline import Pipeline
 from taskq.worker.prepare import Catalogue
-from taskq.worker.processes import Processes
 from taskq.worker.slots import resolve_slots
+
+if TYPE_CHECKING:
+    from taskq.worker.processes import Processes
 
 
 def build_pipeline(
@@ -52,9 +55,18 @@ def build_pipeline(
         middleware=middleware,
         emitter=emitter,
         max_result_bytes=connection.settings.max_message_bytes,
-        processes=Processes(),
+        processes=_processes(catalogue),
         rng=Random(),
     )
+
+
+def _processes(catalogue: Catalogue) -> Processes | None:
+    """Return what runs tasks in processes of their own, where there is such a task."""
+    if all(task.run != "process" for task in catalogue.tasks.values()):
+        return None
+    from taskq.worker.processes import Processes  # noqa: PLC0415  # most workers need no process
+
+    return Processes()
 
 
 def _catalogue(registry: Registry, temporary: Mapping[str, Subscription]) -> Catalogue:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from taskq.errors import InvalidArguments, MessageTooLarge
 from taskq.tasks.context import Context, Running
@@ -38,8 +38,10 @@ from taskq.worker.outcome import (
     Unusable,
 )
 from taskq.worker.prepare import Prepared
-from taskq.worker.processes import Processes
 from taskq.worker.threads import start_thread
+
+if TYPE_CHECKING:
+    from taskq.worker.processes import Processes
 
 _WISHES = (Reject, Retry, Snooze)
 
@@ -174,7 +176,7 @@ async def execute(
     attempt: Attempt,
     *,
     middleware: tuple[Middleware, ...],
-    processes: Processes,
+    processes: Processes | None,
     limits: TimeLimits,
     max_result_bytes: int,
 ) -> Outcome:
@@ -195,9 +197,10 @@ async def execute(
     return _written(definition, ended.value, max_result_bytes)
 
 
-async def _elsewhere(prepared: Prepared, work: Callable[[], Any], attempt: Attempt, processes: Processes) -> Any:
+async def _elsewhere(prepared: Prepared, work: Callable[[], Any], attempt: Attempt, processes: Processes | None) -> Any:
     """Run a sync function off the event loop."""
     if prepared.definition.run == "process":
+        assert processes is not None, "a worker has processes when one of its tasks runs in them"
         return await processes.run(prepared.definition, prepared.arguments)
     attempt.thread = start_thread(work, prepared.definition.name)
     return await asyncio.shield(attempt.thread)

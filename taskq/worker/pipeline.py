@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq.broker.protocol import Broker, Delivery, Settlement
 from taskq.clock import Clock
@@ -23,11 +23,13 @@ from taskq.worker.decide import decide, decide_temporary
 from taskq.worker.execute import Attempt, Middleware, execute
 from taskq.worker.outcome import NO_RESULT, Interrupted, Outcome, TimedOut
 from taskq.worker.prepare import Catalogue, Prepared, prepare, read
-from taskq.worker.processes import Processes
 from taskq.worker.refusal import instead
 from taskq.worker.settle import identify, replacements
 from taskq.worker.tell import Ended, ended_event, event_of
 from taskq.worker.verdict import NO_REPLY, Bury, HandBack, TryAgain, Verdict
+
+if TYPE_CHECKING:
+    from taskq.worker.processes import Processes
 
 _SETTLE_PAUSE_S = 1.0
 
@@ -55,7 +57,7 @@ class Tally:
 class Pipeline:
     """What executions share: the broker, the app's tables, and the worker's own state.
 
-    ``awaited``: for how many jobs of each queue they wait now.
+    ``awaited``: for how many jobs of each queue they wait now. ``processes`` are there when a task runs in one.
     """
 
     broker: Broker
@@ -65,7 +67,7 @@ class Pipeline:
     middleware: tuple[Middleware, ...]
     emitter: Emitter
     max_result_bytes: int
-    processes: Processes
+    processes: Processes | None
     rng: Random
     state: Any = None
     tally: Tally = field(default_factory=Tally)

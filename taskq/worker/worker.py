@@ -125,7 +125,8 @@ class Worker:
         self._own_task = asyncio.current_task()
         async with AsyncExitStack() as stack:
             pipeline.state = await stack.enter_async_context(self._lifespan())
-            stack.callback(pipeline.processes.close)
+            if pipeline.processes is not None:
+                stack.callback(pipeline.processes.close)
             stack.callback(pipeline.limits.close)
             stack.enter_context(Watchdog(pipeline.emitter))
             stack.enter_context(pipeline.emitter.listening(BrokerGone, self._broker_gone))

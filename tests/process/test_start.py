@@ -31,6 +31,7 @@ LATER = {
     "taskq.broker.amqp.management",
     "taskq.cli.table",
     "taskq.testing",
+    "taskq.worker.processes",
     "taskq.worker.supervisor",
 }
 AMQP = {"aio_pika", "aiormq", "idna", "pamqp", "yarl", "taskq.broker.amqp"}

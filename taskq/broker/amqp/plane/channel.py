@@ -46,6 +46,7 @@ _RETURN = b"\x00\x3c\x00\x32"
 _GOT = b"\x00\x3c\x00\x47"
 _ACK = b"\x00\x3c\x00\x50"
 _NACK = b"\x00\x3c\x00\x78"
+_RECOVER_ASYNC = b"\x00\x3c\x00\x64"  # pamqp warns when it reads one
 
 # A method whose content is still to come: it wants the content header and the body.
 _Half = Callable[[bytes, bytes], Event]
@@ -193,6 +194,8 @@ def _published(payload: bytes, at: int) -> dict[str, str]:
 
 def unmarshalled(number: int, payload: bytes) -> Frame:
     """Return a method frame of the rarer kinds. Raises :class:`ProtocolViolation`."""
+    if payload.startswith(_RECOVER_ASYNC):
+        raise ProtocolViolation(f"channel {number}: Basic.RecoverAsync, which no broker sends")
     try:
         _, _, frame = pamqp.frame.unmarshal(FRAME_HEAD.pack(METHOD, number, len(payload)) + payload + b"\xce")
     except (pamqp.exceptions.PAMQPException, ValueError, StructError, IndexError, RecursionError) as error:

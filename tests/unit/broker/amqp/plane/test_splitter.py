@@ -224,8 +224,22 @@ def test_a_large_message_costs_its_size_once_however_it_is_cut() -> None:
         b"\x01\x00\x05\x00\x00\x00\x06\x00\x3c\x00\x3c\x01a\xce",
         b"\x01\x00\x05\x00\x00\x00\x11\x00\x3c\x00\x3c\x01a" + bytes(9) + b"\x01x\xce",
         b"\x09\x00\x05\x00\x00\x00\x00\xce",
+        b"\x01\x00\x05\x00\x00\x00\x05\x00\x3c\x00\x64\x00\xce",
     ],
-    ids=["end octet", "size", "method in a message", "header alone", "too much body", "short", "cut", "no key", "type"],
+    ids=[
+        *(
+            "end octet",
+            "size",
+            "method in a message",
+            "header alone",
+            "too much body",
+            "short",
+            "cut",
+            "no key",
+            "type",
+        ),
+        "recover async",
+    ],
 )
 def test_what_amqp_does_not_allow_is_a_violation(stream: bytes) -> None:
     with pytest.raises(ProtocolViolation):
