@@ -13,6 +13,9 @@ is kept by refitting whenever it does not hold, see :class:`Slots`; in the norma
 A quorum queue takes back what is on its way to an AMQP consumer that is cancelled, and counts that as a redelivery. So
 acks are *withheld* before the cancel, until all of the prefetch has arrived, or the queue has nothing more to give;
 then nothing is on its way. They go out behind the cancel.
+
+While most slots are free, the broker has handed out all that there is, and nothing waits for an ack. Such acks go out
+together, a few milliseconds later: see :meth:`HotChannel.ack_later`.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.slots import Slots
 
 _CLOSE_S = 5.0
+_SHARE_IN_USE = 4  # up to one in so many slots, taken by jobs or by what waits for its ack, the others count as free
 _QUIET_S, _LOOK_S = 1.0, 0.005  # how long to wait for what is on its way, and how often to look
 
 
@@ -107,7 +111,7 @@ class Feed:
         elif self._prefetch == 1:
             channel.ack_now(tag)  # the next delivery waits for it, and there is no other to come with it
         else:
-            channel.ack(tag)
+            channel.ack_later(tag, self._prefetch // _SHARE_IN_USE - self.slots.open)
         self.give(channel, tag, keep=keep)
 
     def free(self) -> None:

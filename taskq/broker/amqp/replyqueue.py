@@ -121,7 +121,7 @@ class ReplyQueue:
                 if not self._closed:
                     self._take(received(event).message)
             finally:
-                channel.ack(event.tag)  # last, so that who waits for the reply goes on before this is written
+                channel.ack_later(event.tag, _PREFETCH // 4)  # a reply that comes again is known, and harmless
         elif isinstance(event, Cancelled) and channel is self._channel:
             self._interrupted("the broker ended it; was the queue deleted?")
 

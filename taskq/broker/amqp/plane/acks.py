@@ -26,6 +26,11 @@ class AckLedger:
         """How many tags it has to remember."""
         return len(self._running) + len(self._done)
 
+    @property
+    def waiting(self) -> int:
+        """How many are finished and not acked."""
+        return len(self._done)
+
     def finish(self, tag: int) -> None:
         """Take note that a delivery is settled. Each tag once."""
         self._done.append(tag)

@@ -2,7 +2,8 @@
 
 Commands are answered in the order in which they were sent, so their waits form a queue. What is no answer (deliveries,
 confirms, returns, cancels) goes to ``receive`` as it arrives; ``receive`` runs inside the reading of the socket, so it
-does not wait, and must not raise. Pending acks always leave before a command does: a close cannot overtake them.
+does not wait, and must not raise. Pending acks always leave before a command does, those that wait for others too: a
+close cannot overtake them.
 
 When it raises all the same, that is a fault of ours, and told as one. It must not reach the transport, which would end
 the connection, and the next one, which gets the same message. A delivery that could not be taken stays unsettled: it
@@ -39,6 +40,8 @@ from taskq.broker.amqp.plane.transport import Plane
 _TOLD = frozenset((Delivered, Confirmed, Returned))
 _Answer = Frame | Got
 _UNANSWERED_S = 10.0
+ACK_WITHIN_S = 0.005
+"""How long an ack waits for others at most, where nobody waits for it."""
 
 
 class HotChannel:
@@ -62,6 +65,7 @@ class HotChannel:
         self._free = free
         self._acks = AckLedger()
         self._acks_asked = False
+        self._acks_due: asyncio.TimerHandle | None = None
         self._answers: deque[asyncio.Future[_Answer]] = deque()
         self._consumes = 0  # that were sent and are not answered yet
         self._held: deque[tuple[Frame | None, bytes]] = deque()
@@ -127,12 +131,23 @@ class HotChannel:
 
     def ack(self, tag: int) -> None:
         """Acknowledge a delivery, with the others of this turn. Each tag once. After the end it does nothing."""
+        if not self.over:
+            self._acks.finish(tag)
+            self._ask_for_acks()
+
+    def ack_later(self, tag: int, most: int) -> None:
+        """Acknowledge a delivery within :data:`ACK_WITHIN_S`, or with this turn when more than ``most`` wait for that.
+
+        For where the broker has more to give, so that nothing waits for the ack. Each one alone costs the broker a
+        command, and a quorum queue a flush of its disk, which what is published next waits for.
+        """
         if self.over:
             return
         self._acks.finish(tag)
-        if not self._acks_asked:
-            self._acks_asked = True
-            self._plane.acks_of(self)
+        if self._acks.waiting > most:
+            self._ask_for_acks()
+        elif self._acks_due is None:
+            self._acks_due = asyncio.get_running_loop().call_later(ACK_WITHIN_S, self._ask_for_acks)
 
     def ack_now(self, tag: int) -> None:
         """Acknowledge a delivery at once, where no other can come with it."""
@@ -141,9 +156,17 @@ class HotChannel:
             for acks in self.take_acks():
                 self._plane.write_now(acks)
 
+    def _ask_for_acks(self) -> None:
+        if not self._acks_asked:
+            self._acks_asked = True
+            self._plane.acks_of(self)
+
     def take_acks(self) -> list[bytes]:
         """Return the frames that acknowledge what is finished."""
         self._acks_asked = False
+        if self._acks_due is not None:
+            self._acks_due.cancel()
+            self._acks_due = None
         if self.over or self._held:
             return []
         return self._ack_frames()
@@ -272,6 +295,8 @@ class HotChannel:
             return
         self.gone = gone
         self._held.clear()
+        if self._acks_due is not None:
+            self._acks_due.cancel()
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(gone)

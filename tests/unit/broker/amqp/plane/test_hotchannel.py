@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from pamqp import commands, frame
 
-from taskq.broker.amqp.plane import transport
+from taskq.broker.amqp.plane import hotchannel, transport
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
 from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
@@ -63,6 +63,64 @@ async def test_acks_of_a_turn_are_one_multiple_and_the_rest_alone() -> None:
     channel.ack(6)
     await turn()
     assert acks(peer)[3:] == [(6, True)]
+
+
+async def test_acks_that_nobody_waits_for_leave_together_after_a_moment() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    for tag in (1, 2, 3):
+        channel.ack_later(tag, most=10)
+        await turn()
+    assert acks(peer) == [], "not with their turns"
+    await peer.until_got(Ack)
+    assert acks(peer) == [(3, True)]
+    channel.ack_later(4, most=10)
+    await peer.until_got(Ack, 2)
+    assert acks(peer)[1:] == [(4, True)]
+
+
+@pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acks that may wait do so for ever."""
+    monkeypatch.setattr(hotchannel, "ACK_WITHIN_S", 3600.0)
+
+
+@pytest.mark.usefixtures("no_hurry")
+@pytest.mark.parametrize(
+    ("most", "left"), [(2, []), (1, [(2, True)]), (0, [(1, True), (2, True)]), (-1, [(1, True), (2, True)])]
+)
+async def test_acks_leave_with_their_turn_when_more_than_so_many_wait(most: int, left: list[tuple[int, bool]]) -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    for tag in (1, 2):
+        channel.ack_later(tag, most)
+        await turn()
+    assert acks(peer) == left
+
+
+@pytest.mark.usefixtures("no_hurry")
+async def test_an_ack_takes_along_those_that_wait() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    channel.ack_later(1, most=10)
+    channel.ack(2)
+    await turn()
+    assert acks(peer) == [(2, True)]
+
+
+@pytest.mark.usefixtures("no_hurry")
+async def test_acks_that_wait_leave_before_a_close_and_never_after_the_end() -> None:
+    peer = Peer()
+    channel, _, _ = await opened(peer)
+    channel.ack_later(1, most=10)
+    await channel.close()
+    assert [type(got) for _, got in peer.frames][-2:] == [Ack, Close]
+    channel.ack_later(2, most=10)
+    lost, _, _ = await opened(peer)
+    lost.ack_later(1, most=10)
+    lost.lose("the connection is gone")
+    await turn()
+    assert acks(peer) == [(1, True)]
 
 
 async def test_what_a_turn_sends_leaves_in_one_write() -> None:
