@@ -26,22 +26,21 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from pamqp import commands
 from pamqp.base import Frame
 
 from taskq.broker.amqp.plane import commands as packed
-from taskq.broker.amqp.plane.acks import AckLedger
 from taskq.broker.amqp.plane.channel import ChannelState
 from taskq.broker.amqp.plane.events import Answered, Cancelled, Closed, Confirmed, Delivered, Event, Got, Returned
 from taskq.broker.amqp.plane.faults import ChannelGone
+from taskq.broker.amqp.plane.pendingacks import PendingAcks
 from taskq.broker.amqp.plane.transport import Plane
 
 _TOLD = frozenset((Delivered, Confirmed, Returned))
 _Answer = Frame | Got
 _UNANSWERED_S = 10.0
-ACK_WITHIN_S = 0.005
-"""How long an ack waits for others at most, where nobody waits for it."""
 
 
 class HotChannel:
@@ -63,9 +62,7 @@ class HotChannel:
         self._receive = receive
         self._on_gone = on_gone
         self._free = free
-        self._acks = AckLedger()
-        self._acks_asked = False
-        self._acks_due: asyncio.TimerHandle | None = None
+        self._acks = PendingAcks(number, partial(plane.acks_of, self))
         self._answers: deque[asyncio.Future[_Answer]] = deque()
         self._consumes = 0  # that were sent and are not answered yet
         self._held: deque[tuple[Frame | None, bytes]] = deque()
@@ -133,21 +130,17 @@ class HotChannel:
         """Acknowledge a delivery, with the others of this turn. Each tag once. After the end it does nothing."""
         if not self.over:
             self._acks.finish(tag)
-            self._ask_for_acks()
+            self._acks.leave_soon()
 
     def ack_later(self, tag: int, most: int) -> None:
-        """Acknowledge a delivery within :data:`ACK_WITHIN_S`, or with this turn when more than ``most`` wait for that.
+        """Acknowledge a delivery within 5 ms, or with this turn when more than ``most`` wait for that.
 
         For where the broker has more to give, so that nothing waits for the ack. Each one alone costs the broker a
         command, and a quorum queue a flush of its disk, which what is published next waits for.
         """
-        if self.over:
-            return
-        self._acks.finish(tag)
-        if self._acks.waiting > most:
-            self._ask_for_acks()
-        elif self._acks_due is None:
-            self._acks_due = asyncio.get_running_loop().call_later(ACK_WITHIN_S, self._ask_for_acks)
+        if not self.over:
+            self._acks.finish(tag)
+            self._acks.leave_later(most)
 
     def ack_now(self, tag: int) -> None:
         """Acknowledge a delivery at once, where no other can come with it."""
@@ -156,23 +149,12 @@ class HotChannel:
             for acks in self.take_acks():
                 self._plane.write_now(acks)
 
-    def _ask_for_acks(self) -> None:
-        if not self._acks_asked:
-            self._acks_asked = True
-            self._plane.acks_of(self)
-
     def take_acks(self) -> list[bytes]:
         """Return the frames that acknowledge what is finished."""
-        self._acks_asked = False
-        if self._acks_due is not None:
-            self._acks_due.cancel()
-            self._acks_due = None
         if self.over or self._held:
+            self._acks.cancel()
             return []
-        return self._ack_frames()
-
-    def _ack_frames(self) -> list[bytes]:
-        return [packed.ack(self.number, tag, multiple=multiple) for tag, multiple in self._acks.take()]
+        return self._acks.take()
 
     def leave(self) -> asyncio.Future[_Answer] | None:
         """Begin to close it: acks first, then the handshake, which nobody has to wait for. Harmless when it is gone."""
@@ -263,7 +245,7 @@ class HotChannel:
             frame, command = self._held.popleft()
             self._write(frame, command)
             if isinstance(frame, commands.Basic.Cancel):
-                self._plane.write(b"".join(self._ack_frames()))
+                self._plane.write(b"".join(self._acks.take()))
 
     def _cancelled(self, event: Cancelled) -> None:
         if self.gone is not None:
@@ -295,8 +277,7 @@ class HotChannel:
             return
         self.gone = gone
         self._held.clear()
-        if self._acks_due is not None:
-            self._acks_due.cancel()
+        self._acks.cancel()
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(gone)

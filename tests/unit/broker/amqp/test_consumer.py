@@ -13,7 +13,7 @@ from taskq.broker.amqp.declaring import Declarer
 from taskq.broker.amqp.delays import NOT_BEFORE
 from taskq.broker.amqp.lifeline import Lifeline
 from taskq.broker.amqp.link import Link
-from taskq.broker.amqp.plane import hotchannel
+from taskq.broker.amqp.plane import pendingacks
 from taskq.broker.amqp.received import REDELIVERIES
 from taskq.broker.protocol import Delivery, Outgoing, Settlement
 from taskq.errors import BrokerBlocked, QueueMismatch, Unroutable
@@ -114,7 +114,7 @@ async def test_an_ack_waits_for_others_of_its_turn_only_where_there_can_be_other
 async def test_an_ack_waits_for_those_of_later_turns_only_while_most_slots_are_free(
     monkeypatch: pytest.MonkeyPatch, running: int, waits: bool
 ) -> None:
-    monkeypatch.setattr(hotchannel, "ACK_WITHIN_S", 3600.0)
+    monkeypatch.setattr(pendingacks, "ACK_WITHIN_S", 3600.0)
     async with consuming(8) as (_, peer, _, got):
         for tag in range(1, running + 2):
             peer.deliver(tag, b"job")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from pamqp import commands, frame
 
-from taskq.broker.amqp.plane import hotchannel, transport
+from taskq.broker.amqp.plane import pendingacks, transport
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
 from taskq.broker.amqp.plane.faults import ChannelGone, NoChannelFree
@@ -82,7 +82,7 @@ async def test_acks_that_nobody_waits_for_leave_together_after_a_moment() -> Non
 @pytest.fixture
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Acks that may wait do so for ever."""
-    monkeypatch.setattr(hotchannel, "ACK_WITHIN_S", 3600.0)
+    monkeypatch.setattr(pendingacks, "ACK_WITHIN_S", 3600.0)
 
 
 @pytest.mark.usefixtures("no_hurry")
