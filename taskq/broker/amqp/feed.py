@@ -33,7 +33,7 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.slots import Slots
 
 _CLOSE_S = 5.0
-_SHARE_IN_USE = 4  # up to one in so many slots, taken by jobs or by what waits for its ack, the others count as free
+_SHARE_IN_USE = 4  # one in so many slots is few
 _QUIET_S, _LOOK_S = 1.0, 0.005  # how long to wait for what is on its way, and how often to look
 
 
@@ -46,6 +46,7 @@ class Feed:
         self._queue = queue
         self._tag = 0  # of the AMQP consumer that was asked for last
         self._prefetch = 0  # and its prefetch; 0 when it was cancelled
+        self._few = 0  # slots of it: with no more in use, nothing waits for an ack
         self._cancelling: asyncio.Future[Frame | Got] | None = None
         self._withholding = False
         self._withheld: list[int] = []
@@ -106,12 +107,12 @@ class Feed:
 
     def acknowledge(self, channel: HotChannel, tag: int, *, keep: bool) -> None:
         """Take a delivery from the broker's books, and free or keep its slot."""
-        if self._prefetch and (keep or self._withholding) and self.slots.is_own(channel, tag):
+        if (keep or self._withholding) and self._prefetch and self.slots.is_own(channel, tag):
             self._withheld.append(tag)  # it leaves behind the cancel: the broker fills no slot in between
         elif self._prefetch == 1:
             channel.ack_now(tag)  # the next delivery waits for it, and there is no other to come with it
         else:
-            channel.ack_later(tag, self._prefetch // _SHARE_IN_USE - self.slots.open)
+            channel.ack_later(tag, self._few - len(self.slots.own))
         self.give(channel, tag, keep=keep)
 
     def free(self) -> None:
@@ -122,6 +123,7 @@ class Feed:
     async def _consume(self, channel: HotChannel, prefetch: int) -> None:
         self._tag += 1
         self._prefetch = prefetch
+        self._few = prefetch // _SHARE_IN_USE
         qos = channel.ask(commands.Basic.Qos(prefetch_count=prefetch))
         await channel.call(consume(self._queue, str(self._tag)))
         await qos
@@ -130,7 +132,7 @@ class Feed:
         """Cancel when nothing is on its way any more. Raises :class:`ChannelGone`."""
         until = asyncio.get_running_loop().time() + _QUIET_S
         self._withholding = True
-        while self.slots.open + len(self._withheld) < self._prefetch and asyncio.get_running_loop().time() < until:
+        while len(self.slots.own) + len(self._withheld) < self._prefetch and asyncio.get_running_loop().time() < until:
             state = await channel.call(commands.Queue.Declare(queue=self._queue, passive=True))
             if channel is not self.channel or not getattr(state, "message_count", 0):
                 break

@@ -29,6 +29,7 @@ from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
 from taskq.wire.message import Message
 
 _PREFETCH = 1000
+_MOST_UNACKED = _PREFETCH // 4
 _PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 _CLOSE_S = 5.0
@@ -121,7 +122,7 @@ class ReplyQueue:
                 if not self._closed:
                     self._take(received(event).message)
             finally:
-                channel.ack_later(event.tag, _PREFETCH // 4)  # a reply that comes again is known, and harmless
+                channel.ack_later(event.tag, _MOST_UNACKED)  # a reply that comes again is known, and harmless
         elif isinstance(event, Cancelled) and channel is self._channel:
             self._interrupted("the broker ended it; was the queue deleted?")
 

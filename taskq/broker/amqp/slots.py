@@ -17,14 +17,17 @@ Place = TypeVar("Place", bound=Hashable)
 
 
 class Slots(Generic[Place]):
-    """``total`` slots; a place is a channel. ``spare``: how many are left for the AMQP consumer of the moment."""
+    """``total`` slots; a place is a channel. ``spare``: how many are left for the AMQP consumer of the moment.
+
+    ``own``: the tags of its deliveries that run.
+    """
 
     def __init__(self, total: int) -> None:
         self.spare = total
         self._total = total
         self._kept = 0
         self._current: Place | None = None
-        self._own: set[int] = set()
+        self.own: set[int] = set()
         self._others: dict[Place, set[int]] = {}
 
     @property
@@ -48,32 +51,27 @@ class Slots(Generic[Place]):
 
     def set_apart(self) -> None:
         """Take note that the AMQP consumer was cancelled: what it handed out is left over for the next one."""
-        if self._own and self._current is not None:
-            self._others.setdefault(self._current, set()).update(self._own)
-            self._own = set()
+        if self.own and self._current is not None:
+            self._others.setdefault(self._current, set()).update(self.own)
+            self.own = set()
             self._count()
-
-    @property
-    def open(self) -> int:
-        """How many deliveries of the AMQP consumer of the moment run."""
-        return len(self._own)
 
     def is_own(self, place: Place, tag: int) -> bool:
         """Whether the AMQP consumer of the moment handed a delivery out that still runs."""
-        return place == self._current and tag in self._own
+        return place == self._current and tag in self.own
 
     def take(self, place: Place, tag: int) -> None:
         """Take a slot for a delivery."""
         if place == self._current:
-            self._own.add(tag)
+            self.own.add(tag)
         else:
             self._others.setdefault(place, set()).add(tag)
             self._count()
 
     def give(self, place: Place, tag: int) -> None:
         """Take note that a delivery was settled, or settled to nothing. Twice is harmless."""
-        if place == self._current and tag in self._own:
-            self._own.remove(tag)
+        if place == self._current and tag in self.own:
+            self.own.remove(tag)
         elif (others := self._others.get(place)) is not None:
             others.discard(tag)
             if not others:

@@ -21,18 +21,14 @@ class AckLedger:
         self._highest = 0  # that is finished
         self._running: dict[int, None] = {}  # tags below it that are not; in ascending order, as they were put in
         self._done: list[int] = []  # finished, not acked
+        self._waiting = 0  # how many these are
 
     def __len__(self) -> int:
         """How many tags it has to remember."""
         return len(self._running) + len(self._done)
 
-    @property
-    def waiting(self) -> int:
-        """How many are finished and not acked."""
-        return len(self._done)
-
-    def finish(self, tag: int) -> None:
-        """Take note that a delivery is settled. Each tag once."""
+    def finish(self, tag: int) -> int:
+        """Take note that a delivery is settled, each tag once, and return how many are and not acked."""
         self._done.append(tag)
         highest = self._highest
         if tag > highest:
@@ -41,6 +37,8 @@ class AckLedger:
                 self._running.update(dict.fromkeys(range(highest + 1, tag)))
         else:
             del self._running[tag]
+        self._waiting = waiting = self._waiting + 1
+        return waiting
 
     def take(self) -> list[tuple[int, bool]]:
         """Return what is to be acked now, as pairs of tag and ``multiple``, and count it as acked."""
@@ -48,6 +46,7 @@ class AckLedger:
         if not done:
             return []
         self._done = []
+        self._waiting = 0
         if not self._running:
             return [(max(done), True)]
         done.sort()

@@ -130,7 +130,6 @@ class HotChannel:
         """Acknowledge a delivery, with the others of this turn. Each tag once. After the end it does nothing."""
         if not self.over:
             self._acks.finish(tag)
-            self._acks.leave_soon()
 
     def ack_later(self, tag: int, most: int) -> None:
         """Acknowledge a delivery within 5 ms, or with this turn when more than ``most`` wait for that.
@@ -138,14 +137,13 @@ class HotChannel:
         For where the broker has more to give, so that nothing waits for the ack. Each one alone costs the broker a
         command, and a quorum queue a flush of its disk, which what is published next waits for.
         """
-        if not self.over:
-            self._acks.finish(tag)
-            self._acks.leave_later(most)
+        if self.gone is None and not self._closing:
+            self._acks.finish(tag, most)
 
     def ack_now(self, tag: int) -> None:
         """Acknowledge a delivery at once, where no other can come with it."""
         if not self.over:
-            self._acks.finish(tag)
+            self._acks.note(tag)
             for acks in self.take_acks():
                 self._plane.write_now(acks)
 

@@ -19,6 +19,7 @@ from taskq.wire import headers
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 1024, 512  # tables, bytes of one
 _UINT = Struct(">I")
 _LONG = Struct(">q")
+_TOLD_APART = frozenset({str, int, bool, bytes, type(None)})  # equal ones of a type are the same bytes
 _SCALARS = (str, int, float, bytes, type(None))
 
 
@@ -76,6 +77,8 @@ def _encode_of_job(table: Mapping[str, object], markers: Sequence[bytes]) -> byt
 
 @lru_cache(maxsize=_MOST_REMEMBERED, typed=True)
 def _head_of_job(*values: object) -> bytes:
+    if not _TOLD_APART.issuperset(map(type, values)):
+        raise TypeError("0.0 and -0.0 are equal, and not the same bytes")  # which is not remembered
     return b"".join(short_string(name) + encode_value(value) for name, value in zip(_HEAD, values, strict=True))
 
 

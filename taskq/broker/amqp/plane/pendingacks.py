@@ -22,27 +22,30 @@ class PendingAcks:
         self._asked = False
         self._due: asyncio.TimerHandle | None = None
 
-    def finish(self, tag: int) -> None:
-        """Take note that a delivery is settled. Each tag once."""
-        self._ledger.finish(tag)
+    def finish(self, tag: int, most: int = 0) -> None:
+        """Take note that a delivery is settled, each tag once.
 
-    def leave_soon(self) -> None:
-        """Let them leave at the end of this turn."""
-        if not self._asked:
-            self._asked = True
-            self._ask()
-
-    def leave_later(self, most: int) -> None:
-        """Let them leave within :data:`ACK_WITHIN_S`, or with this turn when there are more than ``most``."""
-        if self._ledger.waiting > most:
-            self.leave_soon()
-        elif self._due is None:
-            self._due = asyncio.get_running_loop().call_later(ACK_WITHIN_S, self.leave_soon)
+        All leave within :data:`ACK_WITHIN_S`, and with this turn when there are more than ``most``.
+        """
+        if self._ledger.finish(tag) <= most:
+            if self._due is None:
+                self._due = asyncio.get_running_loop().call_later(ACK_WITHIN_S, self._leave)
+        elif not self._asked:
+            self._leave()
 
     def take(self) -> list[bytes]:
         """Return the frames of all, and count these as acked."""
         self.cancel()
         return [ack(self._number, tag, multiple=multiple) for tag, multiple in self._ledger.take()]
+
+    def note(self, tag: int) -> None:
+        """Take note that a delivery is settled, for the next :meth:`take`."""
+        self._ledger.finish(tag)
+
+    def _leave(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._ask()
 
     def cancel(self) -> None:
         """Let none leave by itself any more."""

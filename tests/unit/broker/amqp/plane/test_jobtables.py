@@ -3,7 +3,7 @@
 from struct import pack
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskq.broker.amqp.plane import jobtables
@@ -41,6 +41,8 @@ ANY_VALUES = st.one_of(
 
 
 @given(st.lists(ANY_VALUES, min_size=5, max_size=6), st.permutations(JOB_NAMES[:5]))
+@example([0, 0.0, "jobs", 0.0, 0], list(JOB_NAMES[:5]))
+@example([0, -0.0, "jobs", -0.0, 0], list(JOB_NAMES[:5]))
 def test_headers_named_as_those_of_a_job_keep_values_of_any_kind(values: list[object], order: list[str]) -> None:
     for names in (JOB_NAMES, order):
         table = dict(zip(names, values, strict=False))
