@@ -407,7 +407,8 @@ class Emitter:
 
     def wants(self, kind: type[Event]) -> bool:
         """Say whether anybody listens to ``kind``, so that events need not be built for nobody."""
-        for each in self._for(kind):  # noqa: SIM110  # it is asked for every job, and a generator costs as much again
+        found = self._by_type.get(kind)
+        for each in self._for(kind) if found is None else found:  # a generator costs as much again, for every job
             if each.unless is None or not each.unless(kind):
                 return True
         return False

@@ -219,7 +219,9 @@ class TaskQ(Generic[S]):
         sender = self.connection.sender
 
         def begin(call: BoundCall[Any]) -> Sending:
-            return sender.begin(self._checked(call))
+            if not isinstance(call, BoundCall) or call.route.sender is not sender:
+                raise self._refusal(call)
+            return sender.begin(call)
 
         return await enqueue_many(begin, sender.end, calls)
 
@@ -291,9 +293,7 @@ class TaskQ(Generic[S]):
     def _close(self) -> None:
         self._open = None
 
-    def _checked(self, call: BoundCall[Any]) -> BoundCall[Any]:
+    def _refusal(self, call: object) -> UsageError:
         if not isinstance(call, BoundCall):
-            raise UsageError(f"{call!r} is no bound call; give task.bind(…), which sends nothing by itself")
-        if call.route.sender is not self.connection.sender:
-            raise UsageError(f"task {call.task!r} does not belong to app {self.name!r}; include its router")
-        return call
+            return UsageError(f"{call!r} is no bound call; give task.bind(…), which sends nothing by itself")
+        return UsageError(f"task {call.task!r} does not belong to app {self.name!r}; include its router")

@@ -17,6 +17,8 @@ from taskq.settings import LogFormat, Settings
 
 T = TypeVar("T")
 
+_NEW_OBJECTS = 20_000  # before cycles among them are collected: with Python's 700 that is after some 40 jobs
+
 
 class LogLevel(StrEnum):
     """The least level that is logged."""
@@ -40,10 +42,13 @@ def _collecting() -> Generator[None]:
         yield
         return
     gc.freeze()
+    usual = gc.get_threshold()
+    gc.set_threshold(_NEW_OBJECTS, *usual[1:])
     gc.enable()
     try:
         yield
     finally:
+        gc.set_threshold(*usual)
         gc.unfreeze()  # at the end of the process all of it may go
 
 

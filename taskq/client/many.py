@@ -26,9 +26,10 @@ async def enqueue_many(
 ) -> list[Job]:
     """Enqueue each call with a sender's ``begin`` and ``end``, and return the jobs in the order of the calls.
 
-    At most ``IN_FLIGHT`` wait for their confirmation at a time. After the first failure is known no further call is
-    taken from the iterable; those in flight are waited for. Raises :class:`EnqueueManyFailed`, also (with the cause)
-    when the iterable itself raises. When the wait is cancelled, calls in flight may or may not be enqueued.
+    At most ``IN_FLIGHT`` wait for their confirmation at a time. After the first failure is known, which is when those
+    before it have ended, no further call is taken from the iterable; those in flight are waited for. Raises
+    :class:`EnqueueManyFailed`, also (with the cause) when the iterable itself raises. When the wait is cancelled, calls
+    in flight may or may not be enqueued.
     """
     flight = _Flight(begin, end)
     broken: Exception | None = None
@@ -96,13 +97,18 @@ class _Flight:
             self.failing = True
             self.failed.append((call, error))
         else:
-            sending.confirmation.add_done_callback(self._look)
             self._open.append(sending)
 
     async def make_room(self, most: int) -> None:
         """Take down what has ended, in order, and wait until no more than ``most`` are in flight."""
-        while self._open and (len(self._open) > most or self._open[0].confirmation.done()):
-            await self._land()
+        while self._open:
+            confirmation = self._open[0].confirmation
+            if not confirmation.done():
+                if len(self._open) <= most:
+                    return
+                with suppress(Exception):  # it is told below
+                    await confirmation
+            self._land(self._open.popleft())
 
     async def abandon(self) -> None:
         """Cancel what is still in flight."""
@@ -110,17 +116,9 @@ class _Flight:
             sending.confirmation.cancel()
         await asyncio.gather(*(sending.confirmation for sending in self._open), return_exceptions=True)
 
-    async def _land(self) -> None:
-        sending = self._open[0]
-        if not sending.confirmation.done():
-            with suppress(Exception):  # it is told below
-                await sending.confirmation
+    def _land(self, sending: Sending) -> None:
         try:
             self.confirmed.append(self._end(sending))
         except Exception as error:
             self.failing = True
             self.failed.append((sending.call, error))
-        self._open.popleft()
-
-    def _look(self, confirmation: asyncio.Future[None]) -> None:
-        self.failing = self.failing or confirmation.cancelled() or confirmation.exception() is not None

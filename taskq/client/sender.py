@@ -66,8 +66,10 @@ class JobSender:
 
     def begin(self, call: BoundCall[Any]) -> Sending:
         """Start to send a call, for :meth:`landed` to wait for. Raises before anything is sent."""
-        job_id = call.options.job_id or new_job_id()
-        outgoing = self.outgoing(call, job_id, reply_to=None, deadline=call.options.deadline(self.clock.now()))
+        options = call.options
+        job_id = options.job_id or new_job_id()
+        deadline = None if options.expires is None else options.deadline(self.clock.now())
+        outgoing = self.outgoing(call, job_id, reply_to=None, deadline=deadline)
         return self._begun(call, job_id, outgoing, self.limits.publish_timeout_s)
 
     async def landed(self, sending: Sending) -> Job:
@@ -83,7 +85,8 @@ class JobSender:
         except PublishUnconfirmed as error:
             raise sending.named(error) from None
         self._tell(sending)
-        return Job(sending.job_id, sending.call.task, sending.call.queue)
+        definition = sending.call.definition
+        return Job(sending.job_id, definition.name, definition.queue)
 
     async def submit(self, call: BoundCall[T]) -> ResultJob[T]:
         """Send a call whose result comes back to this process."""
@@ -125,15 +128,15 @@ class JobSender:
 
     def outgoing(self, call: BoundCall[Any], job_id: str, *, reply_to: str | None, deadline: float | None) -> Outgoing:
         """Return the message of a call and its route. Raises before anything is sent."""
-        options = call.options
+        options, definition = call.options, call.definition
         if options.priority is not None:
             self._check_priority(call, options.priority)
         now = self.clock.now()
         eta = options.not_before(now)
         message = new_job(
-            task=call.task,
+            task=definition.name,
             job_id=job_id,
-            queue=call.queue,
+            queue=definition.queue,
             body=call.body,
             now=now,
             app_id=self.app,
@@ -145,7 +148,7 @@ class JobSender:
         )
         if options.headers or len(message.body) + SIZE_OF_OURS > self.limits.max_message_bytes:
             check_size(message, self.limits.max_message_bytes, f"the call of {call.task}")
-        return Outgoing(message, call.queue, not_before=eta if eta is None or eta > now else None)
+        return Outgoing(message, definition.queue, eta if eta is None or eta > now else None)
 
     async def _begin_awaited(
         self, call: BoundCall[Any], timeout_s: float, deadline: float | None

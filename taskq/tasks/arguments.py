@@ -63,16 +63,17 @@ class Parameters:
         Raises :class:`InvalidArguments` where a call would raise ``TypeError``.
         """
         positional = self.positional
-        if len(args) > len(positional) and self.variadic is None:
-            raise InvalidArguments(
-                task, [("", f"takes {len(positional)} positional arguments, {len(args)} were given")]
-            )
         named: dict[str, object] = dict(zip(positional, args, strict=False))
-        if self.variadic is not None and len(args) > len(positional):
+        if len(args) > len(positional):
+            if self.variadic is None:
+                raise InvalidArguments(
+                    task, [("", f"takes {len(positional)} positional arguments, {len(args)} were given")]
+                )
             named[self.variadic] = args[len(positional) :]
         extra: dict[str, object] = {}
-        for name, value in kwargs.items():
-            self._give(task, named, extra, name, value)
+        if kwargs:
+            for name, value in kwargs.items():
+                self._give(task, named, extra, name, value)
         return named, extra
 
     def to_call(self, values: dict[str, Any], extra: dict[str, Any]) -> Arguments:

@@ -7,8 +7,9 @@ pydantic (validators, serializers) raises: that too is a value that does not fit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
@@ -23,6 +24,7 @@ _TUPLE: Any = tuple  # `tuple[…]` of a type that is known at run time only
 _MOST_PROBLEMS = 10
 _LONGEST_NAME = 80  # characters
 _MOST_LISTED = 1_000  # pydantic lists all or none, at some 500 bytes each
+_PLAIN = {"tuple", "typed-dict", "typed-dict-field", "list", "nullable", "none", "bool", "int", "float", "str"}
 # what the list around the value says when its text is not exactly one JSON value
 _NO_VALUE = {("json_invalid", ()), ("too_long", ()), ("missing", (0,))}
 
@@ -52,7 +54,13 @@ class JsonType:
             json: TypeAdapter[tuple[Any]] = TypeAdapter(_TUPLE[(annotation,)], config=_JSON)
             self._validate = python.validator.validate_python
             self._read = json.validator.validate_json
-            self._write = json.serializer.to_json
+            write = json.serializer.to_json
+            # To ask for warnings as errors costs as much as all else of a write.
+            self._write: Callable[[object], bytes] = (
+                partial(write, by_alias=True, round_trip=True)
+                if _is_plain(json.core_schema)
+                else partial(write, by_alias=True, round_trip=True, warnings="error")
+            )
         except (PydanticUserError, TypeError, NameError) as error:
             why = str(error).splitlines()[0].split(". ")[0]
             raise DeclarationError(f"task {task!r}: {place} cannot travel as JSON: {why}") from error
@@ -61,7 +69,7 @@ class JsonType:
         """Return ``value``, validated, as JSON that reads back as the same. Raises :class:`Misfit`."""
         try:
             valid = self._validate((value,))
-            text = self._write(valid, by_alias=True, round_trip=True, warnings="error")
+            text = self._write(valid)
             arrives = self._reread(text)
             changed = difference(valid[0], arrives[0])
         except Misfit:
@@ -94,6 +102,17 @@ class JsonType:
             raise Misfit(
                 [(place, f"what JSON makes of it cannot be read back: {why}") for place, why in misfit.problems]
             ) from error
+
+
+def _is_plain(schema: object) -> bool:
+    """Whether a core schema holds nothing but types of which a valid value is always written without a warning."""
+    if isinstance(schema, dict):
+        parts = cast("dict[str, object]", schema)
+        kind = parts.get("type")
+        if "serialization" in parts or (isinstance(kind, str) and kind not in _PLAIN):
+            return False
+        return all(map(_is_plain, parts.values()))
+    return not isinstance(schema, list | tuple) or all(map(_is_plain, cast("Sequence[object]", schema)))
 
 
 def _misfit(error: Exception, what: str) -> Misfit:

@@ -11,7 +11,7 @@ from taskq.errors import UndecodableMessage
 from taskq.tasks.options import is_job_id
 from taskq.wire import headers as h
 from taskq.wire.ids import derived_job_id, new_job_id, new_message_id
-from taskq.wire.message import Message
+from taskq.wire.message import JSON, Message
 
 ERROR_BYTES = 400  # of the last error, which every retry carries along
 
@@ -77,29 +77,21 @@ def new_job(
     headers: h.Headers | None = None,
 ) -> Message:
     """Return the first message of a job. Times are seconds since the epoch."""
-    fields: dict[str, object] = dict(headers or {})
-    fields |= {
+    fields: dict[str, object] = {
         h.VERSION: h.WIRE_VERSION,
         h.ATTEMPT: 1,
         h.EXECUTION: 1,
         h.QUEUE: queue,
         h.ENQUEUED_AT: millis(now),
     }
+    if headers:
+        fields = {**headers, **fields}
     if deadline is not None:
         fields[h.DEADLINE] = millis(deadline)
     if eta is not None:
         fields[h.ETA] = millis(eta)
-    return Message(
-        body=body,
-        message_id=new_message_id(),
-        type=task,
-        correlation_id=job_id,
-        reply_to=reply_to,
-        timestamp=int(now),
-        app_id=app_id,
-        priority=priority,
-        headers=fields,
-    )
+    message_id = new_message_id()
+    return Message(body, message_id, task, job_id, reply_to, JSON, None, int(now), app_id, priority, fields)
 
 
 def read_job(message: Message, queue: str) -> JobMessage:
@@ -108,15 +100,12 @@ def read_job(message: Message, queue: str) -> JobMessage:
     version = headers.get(h.VERSION, h.WIRE_VERSION)
     if type(version) is not int or version != h.WIRE_VERSION:
         _check_version(h.whole_number(headers, h.VERSION, h.WIRE_VERSION, least=1))
+    attempt = h.whole_number(headers, h.ATTEMPT, 1, least=1)
+    execution = h.whole_number(headers, h.EXECUTION, 1, least=1)
+    enqueued_at = h.instant(headers, h.ENQUEUED_AT)
+    deadline = h.instant(headers, h.DEADLINE) if h.DEADLINE in headers else None
     return JobMessage(
-        message=message,
-        task=message.type or None,
-        job_id=job_id_of(message),
-        attempt=h.whole_number(headers, h.ATTEMPT, 1, least=1),
-        execution=h.whole_number(headers, h.EXECUTION, 1, least=1),
-        queue=queue,
-        enqueued_at=h.instant(headers, h.ENQUEUED_AT),
-        deadline=h.instant(headers, h.DEADLINE),
+        message, message.type or None, job_id_of(message), attempt, execution, queue, enqueued_at, deadline
     )
 
 

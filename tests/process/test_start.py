@@ -120,14 +120,15 @@ def test_cycles_are_collected_while_a_command_runs_and_what_was_loaded_is_left_o
         'app = TaskQ("probe")\n'
         "@app.task\n"
         "async def look() -> list[bool]:\n"
-        "    return [gc.isenabled(), gc.get_freeze_count() > 1000]\n"
+        "    return [gc.isenabled(), gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 10_000]\n"
     )
     said = Terminal(tmp_path, {"PYTHONPATH": str(ROOT)}).run("run", "probe:app", "look")
-    assert said.out == "[true,true]\n"
+    assert said.out == "[true,true,true]\n"
 
 
 def test_command_line_inside_another_program_leaves_its_collector_alone() -> None:
     assert gc.isenabled()
-    before = gc.get_freeze_count()
+    before = gc.get_freeze_count(), gc.get_threshold()
     assert main(["version"]) == 0
-    assert (gc.isenabled(), gc.get_freeze_count()) == (True, before)
+    assert (gc.get_freeze_count(), gc.get_threshold()) == before
+    assert gc.isenabled()

@@ -170,11 +170,11 @@ async def call(stage: Stage, count: int) -> Counted:
 
 
 BOUNDS = {
-    enqueue: Counted(1490, 63),
-    enqueue_many: Counted(1620, 72),
+    enqueue: Counted(1330, 41),
+    enqueue_many: Counted(1350, 46),
     execute: Counted(2100, 67),
-    answer: Counted(3360, 122),
-    call: Counted(2630, 103),
+    answer: Counted(3290, 111),
+    call: Counted(2480, 80),
 }
 
 

@@ -362,6 +362,8 @@ def test_object_without_equality_is_taken_as_its_type_reads_it_back() -> None:
 # what cannot travel
 
 
+AsText = Annotated[int, AfterValidator(str)]
+
 CANNOT: list[tuple[Any, Any, str]] = [
     # not of the type
     (int, "three", "valid integer"),
@@ -420,6 +422,10 @@ CANNOT: list[tuple[Any, Any, str]] = [
     (Annotated[Any, PlainSerializer(lambda thing: "x")], Nameless(), "Nameless that cannot be shown"),
     # validators that do not take what they made
     (Annotated[int, AfterValidator(lambda n: n + 1)], 1, "int 2 would arrive as int 3"),
+    # what pydantic only warns of, at any depth
+    (Annotated[int, AfterValidator(str)], 5, "serialized value may not be as expected"),
+    (list[dict[str, AsText]], [{"key": 5}], "serialized value may not be as expected"),
+    (TypedDict("Named", {"metadata": AsText}), {"metadata": 5}, "[field_name='metadata'"),
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ when it may start. So what stands before these is remembered, in both directions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
@@ -31,18 +31,14 @@ def _marker(name: str) -> bytes:
 _ETA, _DEADLINE, _ENQUEUED_AT = map(_marker, (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT))
 _FROM_THE_END = ((headers.ETA, _ETA), (headers.DEADLINE, _DEADLINE), (headers.ENQUEUED_AT, _ENQUEUED_AT))
 _HEAD = (headers.VERSION, headers.ATTEMPT, headers.EXECUTION, headers.QUEUE)
-_JOBS: dict[tuple[str, ...], Sequence[bytes]] = {
-    (*_HEAD, headers.ENQUEUED_AT): (_ENQUEUED_AT,),
-    (*_HEAD, headers.ENQUEUED_AT, headers.DEADLINE): (_ENQUEUED_AT, _DEADLINE),
-}
-"""The names of a job's headers, where it has no others, and the markers of the instants among them."""
+_JOBS = frozenset(((*_HEAD, headers.ENQUEUED_AT), (*_HEAD, headers.ENQUEUED_AT, headers.DEADLINE)))
+"""The names of a job's headers, where it has no others."""
 
 
 def encode_headers(table: Mapping[str, object]) -> bytes:
     """Return the headers of a message, with their length. Raises :class:`Unencodable`."""
-    markers = _JOBS.get(tuple(table))
-    if markers is not None:
-        encoded = _encode_of_job(table, markers)
+    if tuple(table) in _JOBS:
+        encoded = _encode_of_job(table)
         if encoded is not None:
             return encoded
     return encode_table(table)
@@ -60,26 +56,30 @@ def decode_headers(data: bytes, start: int) -> tuple[dict[str, object], int]:
     return decode_table(data, start)
 
 
-def _encode_of_job(table: Mapping[str, object], markers: Sequence[bytes]) -> bytes | None:
+def _encode_of_job(table: Mapping[str, object]) -> bytes | None:
     """Return the headers of a job; ``None`` where their values are not of the usual kinds."""
-    version, attempt, execution, queue, *instants = table.values()
+    version, attempt, execution, queue, enqueued_at, *deadline = table.values()
+    if type(enqueued_at) is not int:
+        return None
     try:
-        head = _head_of_job(version, attempt, execution, queue)
-        tail = b""
-        for marker, at in zip(markers, instants, strict=True):
-            if type(at) is not int:
-                return None
-            tail += marker + _LONG.pack(at)
+        if not deadline:
+            return _until_instants(version, attempt, execution, queue, 8) + _LONG.pack(enqueued_at)
+        if type(deadline[0]) is not int:
+            return None
+        instants = b"%b%b%b" % (_LONG.pack(enqueued_at), _DEADLINE, _LONG.pack(deadline[0]))
+        return _until_instants(version, attempt, execution, queue, len(instants)) + instants
     except (TypeError, StructError, UnicodeEncodeError):
         return None
-    return _UINT.pack(len(head) + len(tail)) + head + tail
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED, typed=True)
-def _head_of_job(*values: object) -> bytes:
+def _until_instants(version: object, attempt: object, execution: object, queue: object, left: int) -> bytes:
+    """Return what stands before the first instant of a table that ends ``left`` bytes behind it, and its length."""
+    values = (version, attempt, execution, queue)
     if not _TOLD_APART.issuperset(map(type, values)):
         raise TypeError("0.0 and -0.0 are equal, and not the same bytes")  # which is not remembered
-    return b"".join(short_string(name) + encode_value(value) for name, value in zip(_HEAD, values, strict=True))
+    head = b"".join(short_string(name) + encode_value(value) for name, value in zip(_HEAD, values, strict=True))
+    return _UINT.pack(len(head) + len(_ENQUEUED_AT) + left) + head + _ENQUEUED_AT
 
 
 def _instants(data: bytes, start: int, end: int) -> tuple[int, dict[str, object]]:

@@ -39,52 +39,64 @@ _APP_ID = 1 << 3
 _MORE_FLAGS = 1
 
 _PERSISTENT = b"\x02"
+_SIZES = tuple(bytes((size,)) for size in range(256))
 _HIGHEST_PRIORITY = 255
 
 
 def encode_content(message: Message) -> bytes:
     """Return the payload of a content header frame. Raises :class:`Unencodable`."""
-    flags = _DELIVERY_MODE | _MESSAGE_ID
-    parts = [b""]
-    if message.content_type is not None:
-        flags |= _CONTENT_TYPE
-        parts.append(short_string(message.content_type))
-    if message.content_encoding is not None:
-        flags |= _CONTENT_ENCODING
-        parts.append(short_string(message.content_encoding))
-    if message.headers:
+    (
+        body,
+        message_id,
+        kind,
+        correlation_id,
+        reply_to,
+        content_type,
+        content_encoding,
+        timestamp,
+        app_id,
+        priority,
+        headers,
+    ) = message
+    flags, first, address, last = _constant(content_type, content_encoding, reply_to, kind, app_id)
+    own = first
+    if headers:
         flags |= _HEADERS
-        parts.append(encode_headers(message.headers))
-    parts.append(_PERSISTENT)
-    if message.priority is not None:
+        own += encode_headers(headers)
+    own += _PERSISTENT
+    if priority is not None:
         flags |= _PRIORITY
-        parts.append(_priority(message.priority))
-    if message.correlation_id is not None:
+        own += _priority(priority)
+    if correlation_id is not None:
         flags |= _CORRELATION_ID
-        parts.append(_own_text(message.correlation_id))
-    if message.reply_to is not None:
-        flags |= _REPLY_TO
-        parts.append(short_string(message.reply_to))
-    parts.append(_own_text(message.message_id))
-    if message.timestamp is not None:
+        own += _own_text(correlation_id)
+    own += address + _own_text(message_id)
+    if timestamp is not None:
         flags |= _TIMESTAMP
-        parts.append(_timestamp(message.timestamp))
-    if message.type is not None:
-        flags |= _TYPE
-        parts.append(short_string(message.type))
-    if message.app_id is not None:
-        flags |= _APP_ID
-        parts.append(short_string(message.app_id))
-    parts[0] = _HEAD.pack(_BASIC, 0, len(message.body), flags)
-    return b"".join(parts)
+        own += _timestamp(timestamp)
+    return _HEAD.pack(_BASIC, 0, len(body), flags) + own + last
+
+
+@lru_cache(maxsize=1024)  # the same few, message after message
+def _constant(
+    content_type: str | None, content_encoding: str | None, reply_to: str | None, kind: str | None, app_id: str | None
+) -> tuple[int, bytes, bytes, bytes]:
+    """Return the flags of these and of what every message has, and the bytes of the first two, the third, the last."""
+    flags = _DELIVERY_MODE | _MESSAGE_ID
+    texts = (content_type, content_encoding, reply_to, kind, app_id)
+    for flag, text in zip((_CONTENT_TYPE, _CONTENT_ENCODING, _REPLY_TO, _TYPE, _APP_ID), texts, strict=True):
+        flags |= 0 if text is None else flag
+    written = [b"" if text is None else short_string(text) for text in texts]
+    return flags, written[0] + written[1], written[2], written[3] + written[4]
 
 
 def _own_text(text: str) -> bytes:
     """Write an id: no other message has it, so that it must not push the common texts out of their cache."""
-    data = bytes_of(text)
-    if len(data) > 255:
+    try:
+        data = text.encode() if type(text) is str else bytes_of(text)
+        return _SIZES[len(data)] + data
+    except (UnicodeEncodeError, IndexError):
         return short_string(text)  # which says what is wrong
-    return b"%c%b" % (len(data), data)
 
 
 def _priority(priority: int) -> bytes:
@@ -169,17 +181,17 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
     if flags & (_TYPE | _USER_ID | _APP_ID):
         kind, app_id = _last_words(flags, content[at : at + _LONGEST_LAST])
     return Message(
-        body=body,
-        message_id=message_id,
-        type=kind,
-        correlation_id=correlation_id,
-        reply_to=reply_to,
-        content_type=content_type,
-        content_encoding=content_encoding,
-        timestamp=timestamp,
-        app_id=app_id,
-        priority=priority,
-        headers=headers,
+        body,
+        message_id,
+        kind,
+        correlation_id,
+        reply_to,
+        content_type,
+        content_encoding,
+        timestamp,
+        app_id,
+        priority,
+        headers,
     )
 
 
