@@ -172,9 +172,9 @@ async def call(stage: Stage, count: int) -> Counted:
 BOUNDS = {
     enqueue: Counted(1330, 41),
     enqueue_many: Counted(1350, 46),
-    execute: Counted(2100, 67),
-    answer: Counted(3290, 111),
-    call: Counted(2480, 80),
+    execute: Counted(1980, 62),
+    answer: Counted(3170, 107),
+    call: Counted(2510, 81),
 }
 
 

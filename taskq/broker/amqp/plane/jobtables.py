@@ -20,7 +20,7 @@ _MOST_REMEMBERED, _LONGEST_REMEMBERED = 1024, 512  # tables, bytes of one
 _UINT = Struct(">I")
 _LONG = Struct(">q")
 _TOLD_APART = frozenset({str, int, bool, bytes, type(None)})  # equal ones of a type are the same bytes
-_SCALARS = (str, int, float, bytes, type(None))
+SCALARS = (str, int, float, bytes, type(None))
 
 
 def _marker(name: str) -> bytes:
@@ -28,8 +28,8 @@ def _marker(name: str) -> bytes:
     return b"%c%bl" % (len(name), name.encode())
 
 
-_ETA, _DEADLINE, _ENQUEUED_AT = map(_marker, (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT))
-_FROM_THE_END = ((headers.ETA, _ETA), (headers.DEADLINE, _DEADLINE), (headers.ENQUEUED_AT, _ENQUEUED_AT))
+_ETA, _DEADLINE, ENQUEUED_AT_MARKER = map(_marker, (headers.ETA, headers.DEADLINE, headers.ENQUEUED_AT))
+_FROM_THE_END = ((headers.ETA, _ETA), (headers.DEADLINE, _DEADLINE), (headers.ENQUEUED_AT, ENQUEUED_AT_MARKER))
 _HEAD = (headers.VERSION, headers.ATTEMPT, headers.EXECUTION, headers.QUEUE)
 _JOBS = frozenset(((*_HEAD, headers.ENQUEUED_AT), (*_HEAD, headers.ENQUEUED_AT, headers.DEADLINE)))
 """The names of a job's headers, where it has no others."""
@@ -79,13 +79,13 @@ def _until_instants(version: object, attempt: object, execution: object, queue: 
     if not _TOLD_APART.issuperset(map(type, values)):
         raise TypeError("0.0 and -0.0 are equal, and not the same bytes")  # which is not remembered
     head = b"".join(short_string(name) + encode_value(value) for name, value in zip(_HEAD, values, strict=True))
-    return _UINT.pack(len(head) + len(_ENQUEUED_AT) + left) + head + _ENQUEUED_AT
+    return _UINT.pack(len(head) + len(ENQUEUED_AT_MARKER) + left) + head + ENQUEUED_AT_MARKER
 
 
 def _instants(data: bytes, start: int, end: int) -> tuple[int, dict[str, object]]:
     """Return the instants with which a table ends, and where they begin."""
-    at = end - 8 - len(_ENQUEUED_AT)
-    if at >= start and data.startswith(_ENQUEUED_AT, at):  # of most jobs, the only one
+    at = end - 8 - len(ENQUEUED_AT_MARKER)
+    if at >= start and data.startswith(ENQUEUED_AT_MARKER, at):  # of most jobs, the only one
         return at, {headers.ENQUEUED_AT: _LONG.unpack_from(data, end - 8)[0]}
     found: dict[str, object] = {}
     for name, marker in _FROM_THE_END:
@@ -107,7 +107,7 @@ def _remembered(head: bytes) -> dict[str, object] | None:
             table, _ = decode_table(_UINT.pack(len(head)) + head)
         except ProtocolViolation:
             return None
-        if len(head) <= _LONGEST_REMEMBERED and all(isinstance(value, _SCALARS) for value in table.values()):
+        if len(head) <= _LONGEST_REMEMBERED and all(isinstance(value, SCALARS) for value in table.values()):
             if len(_HEADS) >= _MOST_REMEMBERED:
                 _HEADS.clear()
             _HEADS[head] = table

@@ -11,13 +11,15 @@ from struct import Struct
 from struct import error as StructError
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
-from taskq.broker.amqp.plane.jobtables import decode_headers, encode_headers
+from taskq.broker.amqp.plane.jobtables import ENQUEUED_AT_MARKER, SCALARS, decode_headers, encode_headers
 from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
 from taskq.broker.amqp.plane.tables import short_string
+from taskq.wire.headers import ENQUEUED_AT
 from taskq.wire.message import Message
 
 _HEAD = Struct(">HHQH")  # class, weight, size of the body, flags
 _TIME = Struct(">Q")
+_LONG = Struct(">q")
 _BASIC = 60
 LEAST_CONTENT = _HEAD.size
 """How many bytes the payload of a content header has at least."""
@@ -37,6 +39,8 @@ _TYPE = 1 << 5
 _USER_ID = 1 << 4
 _APP_ID = 1 << 3
 _MORE_FLAGS = 1
+
+_MOST_BEGINNINGS, _LONGEST_BEGINNING = 1024, 512  # remembered, bytes of one
 
 _PERSISTENT = b"\x02"
 _SIZES = tuple(bytes((size,)) for size in range(256))
@@ -138,25 +142,21 @@ def decode_message_id(content: bytes) -> str:
         return ""
 
 
-def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  # a branch for each property, in order
-    (flags,) = _FLAGS.unpack_from(content, 12)
-    at = 14
-    if flags & _MORE_FLAGS:
-        raise ProtocolViolation("a content header with more flags than there are properties")
-    content_type = content_encoding = correlation_id = reply_to = None
+def _decode(content: bytes, body: bytes) -> Message:
+    correlation_id = reply_to = None
     kind: str | None = None
     app_id: str | None = None
     message_id = ""
-    headers: dict[str, object] = {}
     priority = timestamp = None
-    if flags & _CONTENT_TYPE:
-        end = at + 1 + content[at]
-        content_type, at = _word(content[at + 1 : end]), end
-    if flags & _CONTENT_ENCODING:
-        end = at + 1 + content[at]
-        content_encoding, at = _word(content[at + 1 : end]), end
-    if flags & _HEADERS:
-        headers, at = decode_headers(content, at)
+    at = content.find(ENQUEUED_AT_MARKER, 14)
+    begun = _BEGINNINGS.get(content[12:at]) if at > 0 else None
+    if begun is not None:
+        at += len(ENQUEUED_AT_MARKER)
+        flags, content_type, content_encoding, head = begun
+        headers = {**head, ENQUEUED_AT: _LONG.unpack_from(content, at)[0]}
+        at += 8
+    else:
+        flags, content_type, content_encoding, headers, at = _decode_beginning(content)
     if flags & _DELIVERY_MODE:
         at += 1
     if flags & _PRIORITY:
@@ -193,6 +193,42 @@ def _decode(content: bytes, body: bytes) -> Message:  # noqa: PLR0912, PLR0915  
         priority,
         headers,
     )
+
+
+_Beginning = tuple[int, str | None, str | None, dict[str, object]]
+_BEGINNINGS: dict[bytes, _Beginning] = {}
+"""Flags, content type, content encoding and headers, by all bytes of these up to the instant at which a job was
+enqueued; only where that is the last header. So the same bytes before it mean the same, and nothing but it follows.
+"""
+
+
+def _decode_beginning(content: bytes) -> tuple[int, str | None, str | None, dict[str, object], int]:
+    """Read the flags, what stands up to the headers' end, and return it with that end."""
+    (flags,) = _FLAGS.unpack_from(content, 12)
+    at = 14
+    if flags & _MORE_FLAGS:
+        raise ProtocolViolation("a content header with more flags than there are properties")
+    content_type = content_encoding = None
+    headers: dict[str, object] = {}
+    if flags & _CONTENT_TYPE:
+        end = at + 1 + content[at]
+        content_type, at = _word(content[at + 1 : end]), end
+    if flags & _CONTENT_ENCODING:
+        end = at + 1 + content[at]
+        content_encoding, at = _word(content[at + 1 : end]), end
+    if flags & _HEADERS:
+        headers, at = decode_headers(content, at)
+        before = at - 8 - len(ENQUEUED_AT_MARKER)
+        head = {name: value for name, value in headers.items() if name != ENQUEUED_AT}
+        if (
+            content.find(ENQUEUED_AT_MARKER, 14) == before <= _LONGEST_BEGINNING
+            and len(head) == len(headers) - 1
+            and all(isinstance(value, SCALARS) for value in head.values())
+        ):
+            if len(_BEGINNINGS) >= _MOST_BEGINNINGS:
+                _BEGINNINGS.clear()
+            _BEGINNINGS[content[12:before]] = flags, content_type, content_encoding, head
+    return flags, content_type, content_encoding, headers, at
 
 
 @lru_cache(maxsize=1024)  # the same few, message after message

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from pamqp import commands
 from pamqp.header import ContentHeader
 
+from taskq.broker.amqp.plane import properties
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
 from taskq.broker.amqp.plane.properties import decode_content, encode_content
 from taskq.broker.amqp.plane.tables import decode_table, encode_table
+from taskq.wire import headers as h
 from taskq.wire.message import Message
 
 NAMES = st.text(max_size=25)
@@ -261,3 +263,52 @@ def test_whatever_a_foreign_program_sent_can_be_written_again(text: bytes, numbe
     message = decode_content(head + properties, b"")
     assert message.timestamp == number
     assert decode_content(encode_content(message), b"") == message
+
+
+MARKER = b"\x11taskq-enqueued-atl"
+OF_JOBS = st.dictionaries(
+    st.sampled_from([h.VERSION, h.QUEUE, "own", h.DEADLINE]),
+    st.integers(0, 9) | st.sampled_from(["", MARKER.decode(), MARKER.decode() + "12345678"]) | st.lists(st.just(1)),
+)
+
+
+def whatever_it_is(content: bytes) -> object:
+    try:
+        return decode_content(content, b"")
+    except ProtocolViolation:
+        return ProtocolViolation
+
+
+@given(OF_JOBS, st.none() | st.sampled_from(["", MARKER.decode()]), st.integers(0, 2**63 - 1), st.booleans())
+def test_content_like_one_before_is_read_as_if_it_were_the_first(
+    table: dict[str, Any], kind: str | None, at: int, instant_last: bool
+) -> None:
+    table = {**table, h.ENQUEUED_AT: at} if instant_last else {h.ENQUEUED_AT: at, **table}
+    content = encode_content(Message(b"", "m", type=kind, content_type=kind, correlation_id="c", headers=table))
+    parts = [content[:end] for end in range(len(content) + 1)] + [content + MARKER, content[:40] + MARKER]
+    properties._BEGINNINGS.clear()
+    first = []
+    for part in parts:
+        first.append(whatever_it_is(part))
+        properties._BEGINNINGS.clear()
+    assert decode_content(content, b"").headers == table
+    for part, before in zip(parts, first, strict=True):
+        assert whatever_it_is(part) == before
+
+
+def test_headers_of_a_message_may_be_changed_and_those_of_the_next_are_as_they_were_sent() -> None:
+    content = encode_content(Message(b"", "m", headers={h.QUEUE: "work", h.ENQUEUED_AT: 5}))
+    for _ in range(3):
+        headers = decode_content(content, b"").headers
+        assert headers == {h.QUEUE: "work", h.ENQUEUED_AT: 5}
+        assert isinstance(headers, dict)
+        headers.clear()
+
+
+def test_of_many_different_beginnings_not_all_are_remembered() -> None:
+    for number in range(3_000):
+        decode_content(encode_content(Message(b"", "m", headers={"own": number, h.ENQUEUED_AT: 5})), b"")
+    long = encode_content(Message(b"", "m", headers={"own": "x" * 600, h.ENQUEUED_AT: 5}))
+    before = len(properties._BEGINNINGS)
+    decode_content(long, b"")
+    assert len(properties._BEGINNINGS) == before <= 1024
