@@ -15,7 +15,7 @@ from taskq.tasks.job import Job
 
 IN_FLIGHT = 1_000
 
-_BEGUN_AT_ONCE = 50  # before others on the event loop get their turn, and the socket what was written
+_BEGUN_AT_ONCE = 100  # before others on the event loop get their turn, and the socket what was written
 
 Begin = Callable[[BoundCall[Any]], Sending]
 End = Callable[[Sending], Job]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -27,7 +26,6 @@ class BoundCall(Generic[T_co]):
     body: bytes
     options: CallOptions
     route: Route = field(repr=False, compare=False)
-    _result: Callable[[], T_co] | None = field(default=None, repr=False, compare=False)  # carries the type only
 
     @property
     def task(self) -> str:

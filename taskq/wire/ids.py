@@ -8,17 +8,22 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from functools import lru_cache
 
 _MILLIS = (1 << 48) - 1
 
 
 def new_job_id() -> str:
     """Return a new UUIDv7 as text."""
-    millis = time.time_ns() // 1_000_000 & _MILLIS
     random = os.urandom(10)
-    time_hex, hex = f"{millis:012x}", random.hex()
-    variant = "89ab"[random[9] & 3]
-    return f"{time_hex[:8]}-{time_hex[8:]}-7{hex[:3]}-{variant}{hex[3:6]}-{hex[6:18]}"
+    hex, variant = random.hex(), "89ab"[random[9] & 3]
+    return f"{_beginning(time.time_ns() // 1_000_000 & _MILLIS)}{hex[:3]}-{variant}{hex[3:6]}-{hex[6:18]}"
+
+
+@lru_cache(maxsize=1)  # many may be made in a millisecond
+def _beginning(millis: int) -> str:
+    time_hex = f"{millis:012x}"
+    return f"{time_hex[:8]}-{time_hex[8:]}-7"
 
 
 def new_message_id() -> str:
