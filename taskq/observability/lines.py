@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from taskq import lifecycle as life
@@ -54,7 +54,7 @@ def _shown(kind: type[life.Event]) -> tuple[str, ...]:
     """Return the names of the fields that go beside the text; what has many lines is in the text alone."""
     names = _SHOWN.get(kind)
     if names is None:
-        names = _SHOWN[kind] = tuple(each.name for each in fields(kind) if each.name not in ("traceback", "stack"))
+        names = _SHOWN[kind] = tuple(name for name in kind.field_names if name not in ("traceback", "stack"))
     return names
 
 

@@ -1,6 +1,7 @@
 """The emitter: who hears what, and a listener never disturbs what it listens to."""
 
 import asyncio
+import pickle
 from typing import Any
 
 import pytest
@@ -9,6 +10,27 @@ from taskq.lifecycle import Emitter, Event, HookFailed, JobDead, JobEnqueued, Jo
 
 ENQUEUED = JobEnqueued(job_id="j", task="t", queue="q", not_before=None)
 BLOCKED = LoopBlocked(seconds=2.0, stack="")
+
+
+def test_events_are_values() -> None:
+    assert JobEnqueued.field_names == ("job_id", "task", "queue", "not_before")
+    assert repr(ENQUEUED) == "JobEnqueued(job_id='j', task='t', queue='q', not_before=None)"
+    same = pickle.loads(pickle.dumps(ENQUEUED))
+    assert (same, hash(same)) == (ENQUEUED, hash(ENQUEUED))
+    assert JobEnqueued(job_id="k", task="t", queue="q", not_before=None) != ENQUEUED != BLOCKED
+    with pytest.raises(AttributeError, match="'queue' of an event cannot be set"):
+        ENQUEUED.queue = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(AttributeError, match="'queue' of an event cannot be deleted"):
+        del ENQUEUED.queue
+    assert ENQUEUED.queue == "q"
+
+
+@pytest.mark.parametrize(
+    "values", [{"seconds": 2.0}, {"seconds": 2.0, "stack": "", "more": 1}, {"stacks": "", "seconds": 1}]
+)
+def test_event_has_all_of_its_fields_and_no_other(values: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"LoopBlocked has the fields \('seconds', 'stack'\), given were"):
+        LoopBlocked(**values)
 
 
 def test_listeners_hear_their_kind_and_its_subclasses_in_the_order_of_their_adding() -> None:
@@ -126,12 +148,3 @@ async def test_events_of_another_thread_reach_functions_at_once_and_coroutines_o
     await asyncio.to_thread(emitter.emit, BLOCKED, loop=loop)
     await emitter.drain()
     assert heard == ["function", "coroutine"]
-
-
-def test_events_are_values() -> None:
-    again: Any = JobEnqueued(job_id="j", task="t", queue="q", not_before=None)
-    assert (again, hash(again)) == (ENQUEUED, hash(ENQUEUED))
-    assert again not in {JobEnqueued(job_id="j", task="t", queue="q", not_before=1.0), BLOCKED}
-    assert repr(again) == "JobEnqueued(job_id='j', task='t', queue='q', not_before=None)"
-    with pytest.raises(AttributeError):
-        again.job_id = "other"
