@@ -17,7 +17,7 @@ from taskq.settings import LogFormat, Settings
 
 T = TypeVar("T")
 
-_NEW_OBJECTS = 20_000  # before cycles among them are collected: with Python's 700 that is after some 40 jobs
+_NEW_OBJECTS = 20_000  # before cycles among them are collected; Python's own 700 are there after a few dozen jobs
 
 
 class LogLevel(StrEnum):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskq.broker.amqp.plane import jobtables, tables
+from taskq.broker.amqp.plane import properties, tables
 from taskq.cli import letters
 from taskq.observability import lines
 from tests.fuzz import plane
@@ -34,15 +34,14 @@ def test_a_seed_and_a_number_always_make_the_same_input(what: str) -> None:
         assert repr(one.draw(Random(f"7:{number}"))) == repr(other.draw(Random(f"7:{number}")))
 
 
-def _shared(data: bytes, start: int, *, plain: Any = jobtables.decode_headers) -> Any:
-    """Read headers, and give away what is remembered of them, so that who gets it changes it for the next."""
-    got, end = plain(data, start)
-    return _SHARED.setdefault(data, got), end
+def _shared(content: bytes, body: bytes, *, plain: Any = properties.decode_content) -> Any:
+    """Read a content header, and give away what is remembered of it, so that who gets it changes it for the next."""
+    return _SHARED.setdefault(content, plain(content, body))
 
 
 _SHARED: dict[bytes, Any] = {}
 BUGS = [
-    pytest.param("plane", plane, "decode_headers", _shared, id="what is remembered is shared"),
+    pytest.param("plane", plane, "decode_content", _shared, id="what is remembered is shared"),
     pytest.param("plane", tables, "_DEEPEST", 10**6, id="tables of any depth are read"),
     pytest.param("wire", lines, "one_line", str, id="a line of a log is forged"),
     pytest.param("wire", letters, "one_line", str, id="a terminal is steered"),

@@ -11,14 +11,15 @@ from struct import Struct
 from struct import error as StructError
 
 from taskq.broker.amqp.plane.faults import ProtocolViolation, Unencodable
-from taskq.broker.amqp.plane.jobtables import ENQUEUED_AT_MARKER, SCALARS, decode_headers, encode_headers
+from taskq.broker.amqp.plane.jobtables import ENQUEUED_AT_MARKER, encode_headers
 from taskq.broker.amqp.plane.rawtext import bytes_of, read_text
-from taskq.broker.amqp.plane.tables import short_string
+from taskq.broker.amqp.plane.tables import decode_table, short_string
 from taskq.wire.headers import ENQUEUED_AT
 from taskq.wire.message import Message
 
 _HEAD = Struct(">HHQH")  # class, weight, size of the body, flags
 _TIME = Struct(">Q")
+_UINT = Struct(">I")
 _LONG = Struct(">q")
 _BASIC = 60
 LEAST_CONTENT = _HEAD.size
@@ -41,6 +42,7 @@ _APP_ID = 1 << 3
 _MORE_FLAGS = 1
 
 _MOST_BEGINNINGS, _LONGEST_BEGINNING = 1024, 512  # remembered, bytes of one
+_SCALARS = (str, int, float, bytes, type(None))
 
 _PERSISTENT = b"\x02"
 _SIZES = tuple(bytes((size,)) for size in range(256))
@@ -150,13 +152,16 @@ def _decode(content: bytes, body: bytes) -> Message:
     priority = timestamp = None
     at = content.find(ENQUEUED_AT_MARKER, 14)
     begun = _BEGINNINGS.get(content[12:at]) if at > 0 else None
-    if begun is not None:
-        at += len(ENQUEUED_AT_MARKER)
-        flags, content_type, content_encoding, head = begun
-        headers = {**head, ENQUEUED_AT: _LONG.unpack_from(content, at)[0]}
-        at += 8
+    if begun is None:
+        flags, content_type, content_encoding, headers, at = _decode_beginning(content, at)
     else:
-        flags, content_type, content_encoding, headers, at = _decode_beginning(content)
+        flags, content_type, content_encoding, head, left = begun
+        at += len(ENQUEUED_AT_MARKER)
+        headers = {**head, ENQUEUED_AT: _LONG.unpack_from(content, at)[0]}
+        at += _LONG.size
+        if left:
+            headers |= decode_table(_UINT.pack(left) + content[at : at + left])[0]
+            at += left
     if flags & _DELIVERY_MODE:
         at += 1
     if flags & _PRIORITY:
@@ -195,15 +200,19 @@ def _decode(content: bytes, body: bytes) -> Message:
     )
 
 
-_Beginning = tuple[int, str | None, str | None, dict[str, object]]
+_Beginning = tuple[int, str | None, str | None, dict[str, object], int]
 _BEGINNINGS: dict[bytes, _Beginning] = {}
-"""Flags, content type, content encoding and headers, by all bytes of these up to the instant at which a job was
-enqueued; only where that is the last header. So the same bytes before it mean the same, and nothing but it follows.
+"""What the bytes from the flags up to the instant at which a job was enqueued say, by themselves: flags, content type,
+content encoding, the headers before that instant, and how many bytes of headers follow it. They are the same in job
+after job; a table is read from its beginning, so that they say the same whatever follows.
 """
 
 
-def _decode_beginning(content: bytes) -> tuple[int, str | None, str | None, dict[str, object], int]:
-    """Read the flags, what stands up to the headers' end, and return it with that end."""
+def _decode_beginning(content: bytes, instant_at: int) -> tuple[int, str | None, str | None, dict[str, object], int]:
+    """Read the flags and what stands up to the headers' end, and return it with that end, and remember it.
+
+    ``instant_at``: where the instant's marker is first found.
+    """
     (flags,) = _FLAGS.unpack_from(content, 12)
     at = 14
     if flags & _MORE_FLAGS:
@@ -217,18 +226,29 @@ def _decode_beginning(content: bytes) -> tuple[int, str | None, str | None, dict
         end = at + 1 + content[at]
         content_encoding, at = _word(content[at + 1 : end]), end
     if flags & _HEADERS:
-        headers, at = decode_headers(content, at)
-        before = at - 8 - len(ENQUEUED_AT_MARKER)
-        head = {name: value for name, value in headers.items() if name != ENQUEUED_AT}
-        if (
-            content.find(ENQUEUED_AT_MARKER, 14) == before <= _LONGEST_BEGINNING
-            and len(head) == len(headers) - 1
-            and all(isinstance(value, SCALARS) for value in head.values())
-        ):
+        first = at + _UINT.size
+        end = first + _UINT.unpack_from(content, at)[0]
+        left = end - instant_at - len(ENQUEUED_AT_MARKER) - _LONG.size
+        apart = first <= instant_at <= _LONGEST_BEGINNING and left >= 0
+        head = _entries(content[first:instant_at]) if apart else None
+        if head is None:
+            headers, at = decode_table(content, at)
+        else:
+            headers = head | decode_table(_UINT.pack(end - instant_at) + content[instant_at:end])[0]
+            at = end
             if len(_BEGINNINGS) >= _MOST_BEGINNINGS:
                 _BEGINNINGS.clear()
-            _BEGINNINGS[content[12:before]] = flags, content_type, content_encoding, head
+            _BEGINNINGS[content[12:instant_at]] = flags, content_type, content_encoding, head, left
     return flags, content_type, content_encoding, headers, at
+
+
+def _entries(data: bytes) -> dict[str, object] | None:
+    """Return the entries of a table's beginning; ``None`` when it ends within one, or one can be changed."""
+    try:
+        head, _ = decode_table(_UINT.pack(len(data)) + data)
+    except ProtocolViolation:
+        return None
+    return head if all(isinstance(value, _SCALARS) for value in head.values()) else None
 
 
 @lru_cache(maxsize=1024)  # the same few, message after message

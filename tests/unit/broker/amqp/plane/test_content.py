@@ -283,7 +283,7 @@ def whatever_it_is(content: bytes) -> object:
 def test_content_like_one_before_is_read_as_if_it_were_the_first(
     table: dict[str, Any], kind: str | None, at: int, instant_last: bool
 ) -> None:
-    table = {**table, h.ENQUEUED_AT: at} if instant_last else {h.ENQUEUED_AT: at, **table}
+    table = {**table, h.ENQUEUED_AT: at} if instant_last else {h.VERSION: 1, h.ENQUEUED_AT: at, **table}
     content = encode_content(Message(b"", "m", type=kind, content_type=kind, correlation_id="c", headers=table))
     parts = [content[:end] for end in range(len(content) + 1)] + [content + MARKER, content[:40] + MARKER]
     properties._BEGINNINGS.clear()
@@ -297,12 +297,22 @@ def test_content_like_one_before_is_read_as_if_it_were_the_first(
 
 
 def test_headers_of_a_message_may_be_changed_and_those_of_the_next_are_as_they_were_sent() -> None:
-    content = encode_content(Message(b"", "m", headers={h.QUEUE: "work", h.ENQUEUED_AT: 5}))
+    content = encode_content(Message(b"", "m", headers={h.QUEUE: "work", "own": [1], h.ENQUEUED_AT: 5}))
     for _ in range(3):
-        headers = decode_content(content, b"").headers
-        assert headers == {h.QUEUE: "work", h.ENQUEUED_AT: 5}
-        assert isinstance(headers, dict)
-        headers.clear()
+        headers: Any = decode_content(content, b"").headers
+        assert headers == {h.QUEUE: "work", "own": [1], h.ENQUEUED_AT: 5}
+        headers["own"].append(2)
+        headers["more"] = 1
+        headers.pop(h.QUEUE)
+
+
+def test_a_text_behind_the_headers_that_looks_like_more_of_them_is_a_text() -> None:
+    text = b"!" + b"n" * 33 + b"V" + MARKER  # an entry without a value, and an instant
+    text += b"." * (ord("V") - len(text))
+    content = pack(">HHQH", 60, 0, 0, 1 << 13 | 1 << 10 | 1 << 9) + bytes(4) + b"\x01c" + bytes((len(text),)) + text
+    for _ in range(2):
+        message = decode_content(content, b"")
+        assert (message.headers, message.correlation_id, message.reply_to) == ({}, "c", text.decode())
 
 
 def test_of_many_different_beginnings_not_all_are_remembered() -> None:
