@@ -150,11 +150,13 @@ class Planted:
 
     plant: Callable[[], AbstractContextManager[None]]
     found: str
+    by: tuple[str, ...] = ()
+    """The faults that bring it out, where few seeds have enough of them."""
 
 
 BUGS = [
     Planted(ack_before_the_replacement, "lost: "),
-    Planted(lease_not_checked, "which had lost it"),
+    Planted(lease_not_checked, "which had lost it", by=("long pause",)),
     Planted(claims_of_the_dead_stay, "stuck: the queues do not become empty"),
     Planted(closing_gives_nothing_back, "stuck: the queues do not become empty"),
     Planted(attempts_are_forgotten, "stuck: the queues do not become empty"),

@@ -58,8 +58,8 @@ def place() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def run_seed(seed: int, folder: Path, *, tell: bool = False) -> Result:
-    """Run one seed. ``tell``: write every callback into the trace."""
+def run_seed(seed: int, folder: Path, *, tell: bool = False, only: tuple[str, ...] = ()) -> Result:
+    """Run one seed. ``tell``: write every callback into the trace. ``only``: faults of these kinds strike, and many."""
     path = folder / f"{seed}.db"
     shutil.copyfile(folder / "new.db", path)
     world = World(seed, path, tell=tell)
@@ -67,7 +67,7 @@ def run_seed(seed: int, folder: Path, *, tell: bool = False) -> Result:
     gc.disable()
     try:
         with drawn_by(world):
-            return _run(world)
+            return _run(world, only)
     finally:
         with drawn_by(world):
             world.end()
@@ -79,13 +79,13 @@ def run_seed(seed: int, folder: Path, *, tell: bool = False) -> Result:
             gc.collect()
 
 
-def _run(world: World) -> Result:
+def _run(world: World, only: tuple[str, ...]) -> Result:
     custody = Custody(world)
     book = Book(world, custody, [], set(), {}, {})
     wrong: list[str] = []
     with Oracle(world.path) as oracle:
         try:
-            _story(world, book, oracle)
+            _story(world, book, oracle, only)
             wrong += oracle.left_behind([process for process in world.processes if process.was_cut])
         except Stuck as stuck:
             wrong.append(f"stuck: {stuck}")
@@ -106,7 +106,7 @@ def _run(world: World) -> Result:
     )
 
 
-def _story(world: World, book: Book, oracle: Oracle) -> None:
+def _story(world: World, book: Book, oracle: Oracle, only: tuple[str, ...]) -> None:
     """Start everybody, let things go wrong, heal, wait until all is done, and stop everybody."""
     chance = Random(f"{world.seed}: story")
     kinds = tuple(kind for kind in KINDS if chance.random() < 0.3)
@@ -117,7 +117,8 @@ def _story(world: World, book: Book, oracle: Oracle) -> None:
         world.begin(f"p{number}", "producer", lambda process, own=own, count=count: produce(process, book, own, count))
     for _ in range(chance.randint(1, 3)):
         crew.hire()
-    world.faults.plan(kinds, chance.choice((0, 3, 8, 20)), chance.choice((15, 40, 100, 300)))
+    number, gap = chance.choice((0, 3, 8, 20)), chance.choice((15, 40, 100, 300))
+    world.faults.plan(only or kinds, 20 if only else number, gap)
     crew.keep()
     world.run(lambda: not world.living("producer"), within_s=RUN_S)
     if world.living("producer"):

@@ -170,11 +170,11 @@ async def call(stage: Stage, count: int) -> Counted:
 
 
 BOUNDS = {
-    enqueue: Counted(1330, 41),
-    enqueue_many: Counted(1350, 46),
-    execute: Counted(1980, 62),
-    answer: Counted(3170, 107),
-    call: Counted(2510, 81),
+    enqueue: Counted(1330, 43),
+    enqueue_many: Counted(1350, 48),
+    execute: Counted(1990, 64),
+    answer: Counted(3190, 110),
+    call: Counted(2510, 83),
 }
 
 
