@@ -476,6 +476,43 @@ def test_a_fault_of_the_broker_may_double_what_waits_there_until_it_was_settled(
     assert [finding.kind for finding in sent_twice(at=12, until=13, pid=None).violations] == [Kind.DUPLICATED]
 
 
+def held_up(*, at: float, until: float, pid: int, sent: float = 1, outcome: Outcome = Outcome.RETURNED) -> Report:
+    """A job that processes 7 and 8 ran, one from 10 on and the other from 20 on, with a pause of ``pid``."""
+    records: list[Record] = [Wanted(job="a", at=sent, pid=5, attempts=1), Confirmed(job="a", at=sent + 1)]
+    for began, runner in ((10, 7), (20, 8)):
+        records.append(Started(job="a", at=began, pid=runner, attempt=1, execution=1))
+        records.append(Ended(job="a", at=began + 0.5, pid=runner, attempt=1, execution=1, outcome=outcome))
+    pause = Fault(what="long pause", at=at, until=until, pid=pid)
+    dead = () if outcome is Outcome.RETURNED else (Dead("a", "default", "failed", 21.0),)
+    return check(History((*records, pause)), FinalState(dead=dead), settle_within_s=1.0)
+
+
+def test_a_process_that_was_held_up_with_a_delivery_may_run_what_another_has_run_meanwhile() -> None:
+    assert held_up(at=5, until=19.5, pid=8).violations == ()
+    assert [finding.kind for finding in held_up(at=5, until=19.5, pid=8).findings] == [Kind.DUPLICATED]
+
+
+def test_what_a_process_that_was_held_up_runs_late_may_fail_once_more() -> None:
+    assert held_up(at=5, until=19.5, pid=8, outcome=Outcome.FAILED).violations == ()
+    violations = held_up(at=5, until=6, pid=8, outcome=Outcome.FAILED).violations
+    assert [finding.kind for finding in violations] == [Kind.REPEATED]
+
+
+@pytest.mark.parametrize(
+    ("at", "until", "pid", "sent"),
+    [
+        pytest.param(5, 19.5, 9, 1, id="another process was held up"),
+        pytest.param(5, 15, 8, 1, id="it had gone on long before it began"),
+        pytest.param(12, 19.5, 8, 1, id="the other had begun before, so it got the job later"),
+        pytest.param(5, 19.5, 8, 6, id="the job was sent after the pause began, so it cannot have had it"),
+    ],
+)
+def test_a_pause_explains_no_repetition_of_what_its_process_did_not_have(
+    at: float, until: float, pid: int, sent: float
+) -> None:
+    assert [finding.kind for finding in held_up(at=at, until=until, pid=pid, sent=sent).violations] == [Kind.DUPLICATED]
+
+
 def test_a_fault_explains_one_more_chain_of_attempts_and_not_any_number() -> None:
     def chains(number: int) -> list[Kind]:
         story = Story()

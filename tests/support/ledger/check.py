@@ -5,10 +5,11 @@ has to end once. Executions that failed, were snoozed, cut or killed are no ends
 
 A second end is a duplicate. A fault may explain it when it hit a process after that process had started the job, and
 before the repetition started, and unless the execution had ended so long before (``settle_within_s``) that its delivery
-must have been settled. A fault without a process (a broker's restart, a cut network) may explain any execution, and
-what waited in the broker meanwhile. A fault of the producer may explain what was sent and not yet confirmed at that
-time: it was sent once more. So may a fault of a worker that was giving the job back: the copy was sent, and the
-original not yet settled.
+must have been settled. So may one that held up the process of the repetition, which had the delivery by then, while
+another process was given it and ran it, and which began it when that was over. A fault without a process (a broker's
+restart, a cut network) may explain any execution, and what waited in the broker meanwhile. A fault of the producer may
+explain what was sent and not yet confirmed at that time: it was sent once more. So may a fault of a worker that was
+giving the job back: the copy was sent, and the original not yet settled.
 
 A job may run as often as its attempts, its snoozes, and what cut it short say; each fault that may explain a duplicate
 may have made another chain of attempts.
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
 from math import inf
 
 from tests.support.ledger.history import History
@@ -193,7 +194,9 @@ class _Facts:
         hits = sum(self._hits(fault, run, last) for fault in self.faults for run in runs[:-1])
         sent_twice = sum(self._sent_twice(fault, wanted.job, last) for fault in self.faults)
         copied = sum(self._copied(fault, wanted.job, last) for fault in self.faults)
-        return undisturbed + wanted.attempts * (hits + sent_twice + copied)
+        pairs = list(combinations((run.started for run in runs), 2))
+        held_up = sum(any(self._held_up(fault, *pair) for pair in pairs) for fault in self.faults)
+        return undisturbed + wanted.attempts * (hits + sent_twice + copied + held_up)
 
     def _excuses(self, job: str, again: _End) -> tuple[Fault, ...]:
         before = [run for run in self.executions.get(job, []) if run.started is not again.by]
@@ -202,7 +205,7 @@ class _Facts:
             for fault in self.faults
             if self._sent_twice(fault, job, again.began)
             or self._copied(fault, job, again.began)
-            or any(self._hits(fault, run, again.began) for run in before)
+            or any(self._hits(fault, run, again.began) or self._held_up(fault, run.started, again.by) for run in before)
         )
 
     def _hits(self, fault: Fault, run: _Execution, again_at: float) -> bool:
@@ -211,6 +214,13 @@ class _Facts:
             return False
         settled_by = inf if run.ended is None else run.ended.at + self._settle_within_s
         return self._since(fault, run) <= fault.until and fault.at <= settled_by
+
+    def _held_up(self, fault: Fault, run: Started, again: Started | None) -> bool:
+        """Whether a fault may have held up ``again``, whose process had the delivery already, while ``run`` began."""
+        wanted = self.wanted.get(run.job)
+        if again is None or wanted is None or fault.pid != again.pid:
+            return False
+        return wanted.at <= fault.at <= run.at <= again.at <= fault.until + self._settle_within_s
 
     def _since(self, fault: Fault, run: _Execution) -> float:
         """Return from when on a fault may have hit what an execution stands for: a broker has it before it runs."""
