@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskq import BrokerBlocked, PublishUnconfirmed
+from taskq.lifecycle import ConsumerResumed
 from tests.chaos.__main__ import told
 from tests.chaos.member import worker
 from tests.chaos.program import LEDGER, app, echo
@@ -17,19 +18,27 @@ from tests.chaos.run import Run
 from tests.chaos.shape import Shape
 from tests.chaos.sites.cluster import ClusterSite, new_cluster
 from tests.chaos.world import World, environment
-from tests.support.rabbit import SYSTEM
+from tests.support import rabbit
 from tests.support.rabbit.cluster import RabbitCluster
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.alone
 
 _TRIED = {"leader's node SIGKILL", "node SIGSTOP"}
 _ANSWERED_S = 20.0
+REPLIES = "taskq.reply."
+resumed: list[str] = []
+"""The queues that this process consumes again, or instead of another one."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RabbitCluster]:
-    with new_cluster(SYSTEM) as started:
+@app.on(ConsumerResumed)
+def note(event: ConsumerResumed) -> None:
+    resumed.append(event.queue)
+
+
+@pytest.fixture(scope="module", params=rabbit.versions(), ids=rabbit.label)
+def cluster(request: pytest.FixtureRequest) -> Iterator[RabbitCluster]:
+    with new_cluster(request.param) as started:
         yield started
 
 
@@ -57,7 +66,9 @@ async def test_calls_are_answered_while_the_node_of_the_reply_queue_is_down(
                     await answered(1)
                     home = cluster.nodes[0]
                     home.write_down()
+                    resumed.clear()
                     home.kill()
+                    await until(lambda: any(queue.startswith(REPLIES) for queue in resumed))
                     await answered(2)
                     assert not home.running
                     cluster.bring_back()

@@ -82,8 +82,8 @@ class Inner(asyncio.Protocol):
 class Peer:
     """A broker that has accepted a connection. ``frames``: all methods that it got, each with its channel.
 
-    ``silent``: the kinds of commands that it does not answer. ``published``: the message ids and bodies it got,
-    ``correlated``: their correlation ids.
+    ``silent``: the kinds of commands that it does not answer; ``mute`` says whether it does not answer a certain one.
+    ``published``: the message ids and bodies it got, ``correlated``: their correlation ids.
     ``refuse`` says whether it closes the channel for a command, with which code and text; what comes behind that is
     ignored, as RabbitMQ does. A frame on a channel that is not open ends the connection.
     """
@@ -97,6 +97,7 @@ class Peer:
         self.published: list[tuple[str, bytes]] = []
         self.correlated: list[str] = []
         self.silent: set[type[Frame]] = set()
+        self.mute: Callable[[Any], bool] = lambda asked: False
         self.refuse: Callable[[Any], tuple[int, str] | None] = lambda asked: None
         self.numbers = ChannelNumbers(10)
         self._open: dict[int, bool] = {}  # false: it has closed the channel, and waits for the answer
@@ -162,7 +163,9 @@ class Peer:
             self._open[channel] = False
             return
         answer = ANSWERS.get(type(got))
-        if answer is not None and type(got) not in self.silent and not getattr(got, "nowait", False):
+        if type(got) in self.silent or self.mute(got):
+            return
+        if answer is not None and not getattr(got, "nowait", False):
             self._soon(channel, answer(got))
 
     def _soon(self, channel: int, answer: Frame) -> None:

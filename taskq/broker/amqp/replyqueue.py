@@ -2,7 +2,8 @@
 
 It is made, read and deleted on one channel, so that the broker deletes it after it has made it, whenever that was given
 up. It lives on one node of a cluster. While that is down it can be neither read nor made; who has it is told, and it
-is tried again, since what lies in it comes back with the node.
+is tried again, since what lies in it comes back with the node. RabbitMQ 3.x says that the node is down. 4.x says
+nothing at all until it is back: there the silence is what tells, and the answer is waited for all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pamqp import commands
 
 from taskq.broker.amqp.faults import translated
 from taskq.broker.amqp.frames import declaration, deletion
+from taskq.broker.amqp.link import Link
 from taskq.broker.amqp.plane.commands import consume
 from taskq.broker.amqp.plane.events import Cancelled, Delivered, Event
 from taskq.broker.amqp.plane.faults import ChannelGone
@@ -32,6 +34,7 @@ _PREFETCH = 1000
 _MOST_UNACKED = _PREFETCH // 4
 _PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+_SILENCE_S = 3.0
 _CLOSE_S = 5.0
 _NOT_FOUND = 404
 
@@ -51,7 +54,7 @@ class ReplyQueue:
 
     async def open(self) -> None:
         """Make the queue and read it, now and after every loss. Raises :class:`BrokerError`; it can be tried again."""
-        await self._opened()
+        await self._opened(await self._broker.lifeline.link())
         if self._closed:
             self._leave()
             raise BrokerUnreachable(f"{self._broker.label} was closed by this program")
@@ -81,16 +84,19 @@ class ReplyQueue:
             self._broker.emit(ConsumerResumed(queue=self.name))
 
     async def _mended(self) -> bool:
+        link = await self._broker.lifeline.link()
+        silence = asyncio.get_running_loop().call_later(_SILENCE_S, self._homeless)
         try:
-            await self._opened()
+            await self._opened(link)
         except BrokerError as error:
             if _is_about_its_node(error):
                 self._homeless()
             return False
+        finally:
+            silence.cancel()
         return not self._broken.is_set()
 
-    async def _opened(self) -> None:
-        link = await self._broker.lifeline.link()
+    async def _opened(self, link: Link) -> None:
         self._leave()  # it may be there, and without its consumer
         with translated(self._broker.label, permission="configure"):
             self._channel = channel = await link.hot_channel(on_gone=self._gone)

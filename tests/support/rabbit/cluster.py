@@ -1,9 +1,9 @@
 """A cluster of RabbitMQ nodes on the loopback, which tests may take apart and put together again.
 
-The nodes share a cookie and one `epmd`, which lives as long as the cluster: it tells them each other's ports. The first
-makes the cluster, the others find it by their list of nodes. A node that is silent for some 5 s counts as gone, and one
-that finds itself without a majority pauses itself until there is one again (`pause_minority`), as RabbitMQ advises for
-three nodes.
+The nodes share a cookie and one `epmd`, which lives as long as the cluster: it tells them each other's ports. They
+start together, and find each other by their list of nodes; one of RabbitMQ 4 that comes first waits minutes for the
+others before it makes a cluster. A node that is silent for some 5 s counts as gone, and one that finds itself without
+a majority pauses itself until there is one again (`pause_minority`), as RabbitMQ advises for three nodes.
 """
 
 from __future__ import annotations
@@ -86,10 +86,8 @@ class RabbitCluster:
 
     def start(self) -> None:
         """Start all nodes, and wait until they are one cluster."""
-        first, *others = self.nodes
-        self._epmd = first.launch_epmd()
-        first.start()
-        _all_at_once(others)
+        self._epmd = self.nodes[0].launch_epmd()
+        _all_at_once(self.nodes)
         self.until_whole()
 
     def bring_back(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from pamqp import commands
 
+from taskq.broker.amqp import replyqueue
 from taskq.broker.amqp.inbox import AmqpInbox
 from taskq.errors import AccessRefused, BrokerUnreachable
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
@@ -87,6 +88,25 @@ async def test_while_the_node_of_its_queue_is_down_there_is_another_queue_and_th
         await until(lambda: len(got) == 2)
         assert broker.kinds() == [ConsumerInterrupted, ConsumerResumed, ConsumerResumed]
     assert {sent.queue for sent in following.of(Delete)} == {first, second}
+
+
+async def test_a_queue_that_the_broker_is_silent_about_is_taken_for_one_whose_node_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replyqueue, "_SILENCE_S", 0.01)
+    async with reading() as (broker, _, inbox, got):
+        first, following = inbox.address, Peer()
+        following.mute = lambda asked: isinstance(asked, Declare) and asked.queue == first
+        broker.line.lose()
+        broker.line.connect(following)
+        await until(lambda: inbox.address != first)
+        await until(lambda: [sent.queue for sent in following.of(Consume)] == [inbox.address])
+        (asked,) = [number for number, each in following.frames if isinstance(each, Declare) and each.queue == first]
+        following.say(commands.Queue.DeclareOk(first, 0, 0), channel=asked)  # the node is back
+        await until(lambda: [sent.queue for sent in following.of(Consume)] == [inbox.address, first])
+        following.say(*delivery(1, b"reply"), channel=asked)
+        assert len(got) == 1
+        assert broker.kinds() == [ConsumerInterrupted, ConsumerResumed, ConsumerResumed]
 
 
 async def test_when_there_is_no_other_queue_either_it_is_tried_again() -> None:
