@@ -35,7 +35,7 @@ from taskq.tasks.exchanges import ExchangeKind, ExchangeOptions
 from taskq.tasks.job import Job
 from taskq.tasks.queues import Queue
 from taskq.tasks.registry import Registry
-from taskq.tasks.retry import NO_RETRY, RetryPolicy
+from taskq.tasks.retry import NO_RETRY, RetryPolicy, check_retry
 from taskq.tasks.router import Router
 from taskq.tasks.task import AnyTask
 from taskq.worker.execute import Middleware
@@ -60,18 +60,19 @@ class TaskQ(Generic[S]):
         name: str,
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
-        retry: RetryPolicy = NO_RETRY,
+        retry: RetryPolicy | None = None,
         **settings: Unpack[SettingArguments],
     ) -> None:
         if not name or not name.isprintable():
             raise DeclarationError(f"app name {name!r}: use printable characters, at least one")
+        check_retry(f"app {name!r}", retry)
         self.name = name
         self.lifespan = lifespan
         self.emitter = Emitter()
         logs.subscribe(self.emitter)
         self.middlewares: list[Middleware] = []
         self._settings = settings
-        self._retry = retry
+        self._retry = retry or NO_RETRY
         self._own: Router[S] = Router()
         self._routers: list[Router[Any]] = [self._own]
         self._open: tuple[Connection, AsyncExitStack] | None = None

@@ -34,7 +34,8 @@ from taskq.wire.message import Message
 from taskq.wire.reply import Cancelled, Expired, Failed, Reply, Returned, read_reply
 
 T = TypeVar("T")
-_LATENESS_S = 0.02
+LATENESS_S = 0.02
+"""What takes no longer than that counts as no time: waits of one length share a place in a table of deadlines."""
 
 
 class _TimedOut:
@@ -230,7 +231,7 @@ class ReplyInbox:
         self.check(job_id)
         late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
         # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
-        left_s = timeout_s if late_s < _LATENESS_S else timeout_s - late_s
+        left_s = timeout_s if late_s < LATENESS_S else timeout_s - late_s
         pending: PendingResult[object] = PendingResult(self, job_id, definition, timeout_s, left_s)
         self._pending[job_id] = pending
         return pending

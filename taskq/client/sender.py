@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from taskq.broker.protocol import Broker, Outgoing
-from taskq.client.replies import PendingResult, ReplyInbox
+from taskq.client.replies import LATENESS_S, PendingResult, ReplyInbox
 from taskq.clock import Clock
 from taskq.errors import PublishUnconfirmed, ResultTimeout, UsageError
 from taskq.lifecycle import Emitter, JobEnqueued
@@ -157,7 +157,8 @@ class JobSender:
         loop = asyncio.get_running_loop()
         began = loop.time()
         address = await self.replies.address(timeout_s)
-        left_s = timeout_s - round(loop.time() - began, 1)
+        took_s = loop.time() - began
+        left_s = timeout_s if took_s < LATENESS_S else max(0.0, timeout_s - took_s)
         outgoing = self.outgoing(call, job_id, reply_to=address, deadline=deadline)
         self.replies.check(job_id)
         # Who waits for the result waits for no confirmation beyond that.

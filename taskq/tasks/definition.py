@@ -10,7 +10,7 @@ from typing import Any, Literal, get_origin
 from taskq.errors import DeclarationError
 from taskq.tasks.annotations import resolve
 from taskq.tasks.context import Context
-from taskq.tasks.retry import RetryPolicy
+from taskq.tasks.retry import RetryPolicy, check_retry
 from taskq.tasks.signature import Signature
 
 Run = Literal["async", "thread", "process", "remote"]
@@ -64,8 +64,7 @@ def define(
     check_task_name(name)
     place = _place(name, function, run)
     _check_context(name, function, context=context, run=place)
-    if retry is not None and not isinstance(retry, RetryPolicy):
-        raise DeclarationError(f"task {name!r}: retry={retry!r}; give a RetryPolicy(attempts=…)")
+    check_retry(f"task {name!r}", retry)
     signature = Signature.of(name, function, context=context)
     if foreign and not signature.parameters.only_one:
         raise DeclarationError(f"task {name!r} is of a program without taskq, so it has exactly one parameter")

@@ -133,7 +133,7 @@ def _text(message: str, given: object, kind: str) -> str:
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
-        return "is no parameter of this task, and no field"
+        return "is unknown; there is no such parameter or field"
     if kind == "json_invalid":
         return message
     return f"{message} (got {shown(given)})"

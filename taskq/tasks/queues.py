@@ -48,9 +48,10 @@ class Queue:
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
-        self._check_range("concurrency", 1 if self.concurrency is None else self.concurrency, 1, _MOST_SLOTS)
-        self._check_range("max_priority", self.max_priority, 0, _MAX_PRIORITIES)
-        self._check_range("delivery_limit", self.delivery_limit, 1, _MOST_DELIVERIES)
+        whose = f"queue {self.name!r}"
+        check_concurrency(whose, self.concurrency)
+        _check_range(whose, "max_priority", self.max_priority, 0, _MAX_PRIORITIES)
+        _check_range(whose, "delivery_limit", self.delivery_limit, 1, _MOST_DELIVERIES)
         if self.type not in ("quorum", "classic"):
             raise DeclarationError(f"queue {self.name!r}: type must be 'quorum' or 'classic', not {self.type!r}")
         if self.max_priority and self.type != "classic":
@@ -61,12 +62,6 @@ class Queue:
             raise DeclarationError(f"queue {self.name!r}: durable=False needs type='classic'")
         if self.default is not None and not isinstance(self.default_task, str):
             raise DeclarationError(f"queue {self.name!r}: default={self.default!r}; give a task or its full name")
-
-    def _check_range(self, what: str, value: object, least: int, most: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise DeclarationError(
-                f"queue {self.name!r}: {what} must be a whole number from {least} to {most}, not {value!r}"
-            )
 
     @property
     def dead(self) -> str:
@@ -79,6 +74,12 @@ class Queue:
         return self.default if isinstance(self.default, str) else getattr(self.default, "name", None)
 
 
+def check_concurrency(whose: str, concurrency: object) -> None:
+    """Raise :class:`DeclarationError` when a worker cannot have so many slots. ``whose`` is for people."""
+    if concurrency is not None:
+        _check_range(whose, "concurrency", concurrency, 1, _MOST_SLOTS)
+
+
 def check_queue_name(name: str) -> None:
     """Raise :class:`DeclarationError` when ``name`` cannot be a queue on every broker."""
     if not isinstance(name, str) or not name or not name.isprintable() or set("#*") & set(name):
@@ -89,3 +90,8 @@ def check_queue_name(name: str) -> None:
         raise DeclarationError(
             f"queue name {name!r}: names ending in '.dead' or starting with 'taskq.', 'amq.' are taken"
         )
+
+
+def _check_range(whose: str, what: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise DeclarationError(f"{whose}: {what} must be a whole number from {least} to {most}, not {value!r}")

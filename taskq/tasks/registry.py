@@ -44,8 +44,8 @@ class Registry:
             there = handlers.get(handler.name)
             if there is not None and there is not handler:
                 raise DeclarationError(
-                    f"task {handler.name!r} is declared twice: in {there.module} and "
-                    f"{handler.module}; give one of them another name, or their router a prefix"
+                    f"{_described(handler)} is declared twice: in {there.module} and {handler.module}; "
+                    "give one of them another name, or their router a prefix"
                 )
         for exchange in router.exchanges:
             if self.exchanges.get(exchange.name, exchange) is not exchange:
@@ -131,3 +131,7 @@ class Registry:
         if isinstance(definition, Subscription) and definition.queue is None:
             return NO_RETRY
         return self.retry if definition.retry is None else definition.retry
+
+
+def _described(handler: Handler) -> str:
+    return f"{'subscription' if isinstance(handler, Subscription) else 'task'} {handler.name!r}"

@@ -99,6 +99,12 @@ class RetryPolicy:
         return isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
 
 
+def check_retry(whose: str, retry: object) -> None:
+    """Raise :class:`DeclarationError` when ``retry`` is neither a policy nor ``None``. ``whose`` is for people."""
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise DeclarationError(f"{whose}: retry={retry!r}; give a RetryPolicy(attempts=…)")
+
+
 NO_RETRY = RetryPolicy()
 """The default: one attempt."""
 

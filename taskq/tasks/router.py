@@ -17,7 +17,7 @@ from taskq.tasks.exchange import Exchange
 from taskq.tasks.exchanges import ExchangeDefinition, ExchangeKind, ExchangeOptions
 from taskq.tasks.payload import Payload
 from taskq.tasks.queues import DEFAULT_QUEUE, Queue, check_queue_name
-from taskq.tasks.retry import RetryPolicy
+from taskq.tasks.retry import RetryPolicy, check_retry
 from taskq.tasks.subscription import Subscription
 from taskq.tasks.task import AnyTask, AsyncTask, RemoteTask, SyncTask
 
@@ -45,6 +45,7 @@ class Router(Generic[S]):
         check_queue_name(queue)
         if not isinstance(prefix, str):
             raise DeclarationError(f"prefix {prefix!r} is no text; it stands before the name of each task")
+        check_retry("router", retry)
         self.prefix = prefix
         self.queue = queue
         self.retry = retry

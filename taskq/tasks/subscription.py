@@ -26,8 +26,8 @@ from taskq.tasks.exchanges import (
 )
 from taskq.tasks.options import HeaderValue
 from taskq.tasks.payload import Payload
-from taskq.tasks.queues import check_queue_name
-from taskq.tasks.retry import RetryPolicy
+from taskq.tasks.queues import check_concurrency, check_queue_name
+from taskq.tasks.retry import RetryPolicy, check_retry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -93,6 +93,8 @@ def subscription(
     """Check a declaration and return it as a value. Raises :class:`DeclarationError` with what to change."""
     check_function("subscription", name, function)
     check_task_name(name)
+    check_retry(f"subscription {name!r}", retry)
+    check_concurrency(f"subscription {name!r}", concurrency)
     check_bindings(exchange.kind, exchange.name, selections)
     if queue is None:
         if retry is not None:

@@ -87,7 +87,7 @@ WRONG = [
     ("send shop:app resize [1]", "the arguments are [1], no JSON object; write them by name: '{{\"url\": …, "),
     ("send shop:app resize {}", "resize: url: is required"),
     ('send shop:app resize {"url":"u","width":"wide"}', "resize: width: Input should be a valid integer"),
-    ('send shop:app resize {"url":"u","depth":1}', "resize: depth: is no parameter of this task"),
+    ('send shop:app resize {"url":"u","depth":1}', "resize: depth: is unknown; there is no such parameter or field"),
     ("run shop:app charge {}", "task 'charge' is a stub of a task that other code runs"),
     # options
     ('send shop:app resize {"url":"u"} --delay -1', "delay: -1.0 is out of range"),

@@ -85,6 +85,9 @@ def test_a_temporary_subscription_binds_the_queue_that_it_is_given() -> None:
         ("fanout", [], {"overflow": "drop-tail"}, "overflow must be 'drop-head' or 'reject-publish'"),
         ("fanout", [], {"queue": "a#"}, "queue name 'a#'"),
         ("fanout", [], {"timeout": 0}, "timeout: 0 is out of range"),
+        ("fanout", [], {"queue": "q", "retry": 3}, r"subscription .*: retry=3; give a RetryPolicy\(attempts=…\)"),
+        ("fanout", [], {"queue": "q", "concurrency": "3"}, "subscription .*: concurrency must be .* 1 to 65535"),
+        ("fanout", [], {"concurrency": 0}, "subscription .*: concurrency must be .* 1 to 65535, not 0"),
     ],
 )
 def test_a_subscription_that_cannot_be_is_refused(

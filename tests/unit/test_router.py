@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from taskq import TaskQ
 from taskq.errors import DeclarationError
 from taskq.tasks.queues import Queue
 from taskq.tasks.registry import DEFAULT_TIMEOUT_S, Registry
@@ -64,9 +65,11 @@ def test_router_that_cannot_be_is_refused(options: dict[str, Any], text: str) ->
         Router(**options)
 
 
-def test_wrong_retry_of_a_router_is_refused_with_its_first_task() -> None:
-    with pytest.raises(DeclarationError, match="give a RetryPolicy"):
-        Router(retry=3).task(resize)  # type: ignore[arg-type]
+def test_wrong_retry_of_a_router_or_an_app_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="router: retry=3; give a RetryPolicy"):
+        Router(retry=3)  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="app 'shop': retry=3; give a RetryPolicy"):
+        TaskQ("shop", retry=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("queue", ["", "a*", "x.dead", "amq.x", "taskq.x"])

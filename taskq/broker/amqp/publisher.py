@@ -104,7 +104,7 @@ class Publisher:
             return failed(confirmed, BrokerUnreachable(f"{self._label} was closed by this program"))
         now = self._clock.now()
         try:
-            publish = Publish(outgoing, confirmed, deadline, timeout_s or inf, now)
+            publish = Publish(outgoing, confirmed, deadline, inf if timeout_s is None else timeout_s, now)
         except UsageError as error:
             return failed(confirmed, error)
         if publish.not_before is not None:
