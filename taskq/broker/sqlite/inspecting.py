@@ -135,6 +135,8 @@ class LastId(Operation[int]):
 class Rework(Operation[bool]):
     """Replace a message that nobody holds; the result says whether it was still there."""
 
+    sends = True
+
     @property
     def what(self) -> str:
         return "the rework of a message"

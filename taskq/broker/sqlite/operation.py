@@ -31,6 +31,9 @@ class Operation(Generic[R]):
     looks: ClassVar[bool] = False
     """Whether it only reads. It sees what was handed over before it, and waits for nobody who writes."""
 
+    sends: ClassVar[bool] = False
+    """Whether it stores a message, which somebody may run before it is known."""
+
     tidies: ClassVar[bool] = False
     """Whether others see to its effect when this process is gone without it."""
 

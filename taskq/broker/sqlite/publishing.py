@@ -15,6 +15,8 @@ class Publish(Operation[None]):
 
     __slots__ = ("_dropped", "_is_dropped", "_packed")
 
+    sends = True
+
     def __init__(self, packed: PackedMessage, dropped: Callable[[Iterable[Outgoing]], None]) -> None:
         self._packed = packed
         self._dropped = dropped

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from taskq.broker.sqlite.engine import Engine
 from taskq.broker.sqlite.operation import Operation
-from taskq.errors import BrokerBlocked, PublishUnconfirmed, UsageError
+from taskq.errors import BrokerBlocked, BrokerError, PublishUnconfirmed, UsageError
 
 R = TypeVar("R")
 
@@ -108,7 +108,7 @@ class Submitter:
             if operation.patient:
                 operation.abandon()
             elif not self._engine.withdraw(operation, closed):
-                operation.fail(PublishUnconfirmed(operation.what, operation.timeout_s))
+                operation.fail(self._unconfirmed(operation))
 
     def _begin(self, operation: Operation[R], timeout_s: float) -> asyncio.Future[R]:
         self.check_usable()
@@ -158,4 +158,13 @@ class Submitter:
             "disk is too slow for what is asked of it"
         )
         if not self._engine.withdraw(operation, obstacle):
-            operation.end_with(PublishUnconfirmed(operation.what, timeout_s))
+            operation.end_with(self._unconfirmed(operation))
+
+    def _unconfirmed(self, operation: Operation[Any]) -> BrokerError:
+        """Return the error of one that began, and of which nobody knows whether it will be stored."""
+        if operation.sends:
+            return PublishUnconfirmed(operation.what, operation.timeout_s)
+        return BrokerBlocked(
+            f"{self._label}: {operation.what} began and did not end in time; it may have been stored all the same, and "
+            "can be asked for again. The disk is too slow for what is asked of it"
+        )
