@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
+    from taskq.broker.protocol import QueueState
     from taskq.errors import (
         AccessRefused,
         BrokerBlocked,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         UsageError,
         WireError,
     )
+    from taskq.inspection.dead import DeadLetters
     from taskq.tasks.call import BoundCall
     from taskq.tasks.context import Context
     from taskq.tasks.control import Reject, Retry, Snooze
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from taskq.tasks.retry import Backoff, Exponential, Fixed, Linear, RetryPolicy
     from taskq.tasks.router import Router
     from taskq.tasks.task import AsyncTask, RemoteTask, SyncTask, Task
+    from taskq.wire.dead import DeadLetter, DeadReason
+    from taskq.worker.execute import Middleware
+    from taskq.worker.worker import Worker, WorkerReport
 
 __version__ = "0.1.0"
 
@@ -60,6 +65,9 @@ __all__ = [
     "BrokerUnreachable",
     "CallOptions",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
+    "DeadReason",
     "DeclarationError",
     "Duration",
     "EnqueueManyFailed",
@@ -74,9 +82,11 @@ __all__ = [
     "JobExpired",
     "Linear",
     "MessageTooLarge",
+    "Middleware",
     "PublishUnconfirmed",
     "Queue",
     "QueueMismatch",
+    "QueueState",
     "Reject",
     "RemoteTask",
     "ResultJob",
@@ -95,11 +105,14 @@ __all__ = [
     "Unroutable",
     "UsageError",
     "WireError",
+    "Worker",
+    "WorkerReport",
     "__version__",
 ]
 
 _HOMES = {
     "TaskQ": "taskq.app",
+    "QueueState": "taskq.broker.protocol",
     "AccessRefused": "taskq.errors",
     "BrokerBlocked": "taskq.errors",
     "BrokerError": "taskq.errors",
@@ -121,6 +134,7 @@ _HOMES = {
     "Unroutable": "taskq.errors",
     "UsageError": "taskq.errors",
     "WireError": "taskq.errors",
+    "DeadLetters": "taskq.inspection.dead",
     "BoundCall": "taskq.tasks.call",
     "Context": "taskq.tasks.context",
     "Reject": "taskq.tasks.control",
@@ -143,6 +157,11 @@ _HOMES = {
     "RemoteTask": "taskq.tasks.task",
     "SyncTask": "taskq.tasks.task",
     "Task": "taskq.tasks.task",
+    "DeadLetter": "taskq.wire.dead",
+    "DeadReason": "taskq.wire.dead",
+    "Middleware": "taskq.worker.execute",
+    "Worker": "taskq.worker.worker",
+    "WorkerReport": "taskq.worker.worker",
 }
 _NEIGHBOURS = frozenset({"app", "errors", "lifecycle", "settings"})
 

@@ -109,7 +109,7 @@ class AccessRefused(BrokerError):
 
 
 class Unroutable(BrokerError):
-    """No queue takes the message; it was not stored.
+    """No queue takes the message, which was not stored; or there is no queue of the name that is asked for.
 
     With an ``exchange``, ``queue`` is the routing key that it passes to no queue.
     """
@@ -123,10 +123,7 @@ class Unroutable(BrokerError):
                 "subscribes to it, or publish it as not mandatory"
             )
         else:
-            text = (
-                f"queue {queue!r} does not exist, so the message was not stored; start a worker that declares "
-                "it, or declare it in this program"
-            )
+            text = f"queue {queue!r} does not exist; start a worker that declares it, or declare it in this program"
         super().__init__(text)
 
 
@@ -181,8 +178,9 @@ class MessageTooLarge(BrokerError):
 class PublishUnconfirmed(BrokerError):
     """The broker did not confirm within the publish deadline: the job **may** have been enqueued.
 
-    ``job_id`` is the id that it has if so; enqueue it again under the same ``job_id`` if the task is
-    idempotent. ``reason``: what is known to be wrong with the broker, else empty.
+    ``job_id`` is the id that it has if so; enqueue it again under the same ``job_id`` if the task is idempotent. For an
+    event it is the event's id; who publishes it again sends another event. ``reason``: what is known to be wrong with
+    the broker, else empty.
     """
 
     def __init__(self, what: str, timeout_s: float, job_id: str | None = None, reason: str = "") -> None:

@@ -103,7 +103,7 @@ class JobRetried(ExecutionEnded):
 
 
 class JobDead(ExecutionEnded):
-    """The job became a dead letter: see ``taskq.wire.dead.DeadReason`` for ``reason``; ``error`` is one line."""
+    """The job became a dead letter: see :class:`taskq.DeadReason` for ``reason``; ``error`` is one line."""
 
     reason: str
     error: str

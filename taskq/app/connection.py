@@ -35,7 +35,7 @@ class Backend:
             case "sqlite" | "memory":
                 from taskq.broker.sqlite.broker import SqliteBroker
 
-                return SqliteBroker(settings.url, clock=self.clock, app_name=app, emit=emitter.emit)
+                return SqliteBroker(settings.url, clock=self.clock, emit=emitter.emit)
             case "amqp" | "amqps":
                 from taskq.broker.amqp.broker import AmqpBroker
 

@@ -91,8 +91,8 @@ class Attempt:
             self._expired = True
             self._running.cancel()
 
-    async def run(self, call: Run, timeout_s: float, limits: TimeLimits) -> Any | Outcome:
-        """Return the value of ``call`` wrapped as :class:`Value`, or the outcome that stands in its place."""
+    async def run(self, call: Run, timeout_s: float, limits: TimeLimits) -> Value | Outcome:
+        """Return the value of ``call``, or the outcome that stands in its place."""
         if self._interrupted:
             return Interrupted()
         current = asyncio.current_task()
@@ -101,7 +101,7 @@ class Attempt:
         self._running = current
         limits.begin(self, timeout_s)
         try:
-            ended: Any | Outcome = Value(await call())
+            ended: Value | Outcome = Value(await call())
         except asyncio.CancelledError as error:
             if self._is_foreign(current.cancelling() - cancels_before):
                 raise
@@ -190,8 +190,7 @@ async def execute(
         run = partial(wrap, running.context, run)
     ended = await attempt.run(run, prepared.timeout_s, limits)
     if not isinstance(ended, Value):
-        outcome: Outcome = ended
-        return outcome
+        return ended
     if not prepared.job.message.reply_to or not isinstance(definition, TaskDefinition):
         return NO_RESULT
     return _written(definition, ended.value, max_result_bytes)

@@ -17,7 +17,6 @@ from tests.support import rabbit
 pytestmark = pytest.mark.alone
 
 SECONDS = 12.0
-SEEDS = {"sqlite": 1, "rabbitmq": 1}
 
 
 async def test_nothing_is_lost_on_a_file(tmp_path: Path) -> None:

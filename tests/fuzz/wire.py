@@ -48,7 +48,6 @@ from tests.fuzz import inputs
 from tests.fuzz.engine import Case, Fuzzer, smaller_bytes
 
 NOW = 1_763_933_973.0
-DEEPEST_ROUND_TRIP = 60
 
 
 class Kind(Enum):

@@ -81,7 +81,6 @@ class _SimulatedBackend(Backend):
         broker = WatchedBroker(
             settings.url,
             clock=self.clock,
-            app_name=app,
             emit=emitter.emit,
             system=self.process.system,
         )

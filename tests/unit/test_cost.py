@@ -29,7 +29,6 @@ from tests.support.wired import WiredBackend, WiredBroker
 FEW, MANY = 50, 250
 _TIMES = 3
 LOOSE = 0.85
-WORKER_CHANNEL = INBOX_CHANNEL = 2
 
 
 class Stage:

@@ -53,7 +53,6 @@ class SqliteBroker:
         url: str,
         *,
         clock: Clock,
-        app_name: str = "taskq",
         lease_s: float = 15.0,
         emit: Callable[[Event], None] | None = None,
         connect_timeout_s: float = _TIMEOUT_S,
@@ -61,7 +60,6 @@ class SqliteBroker:
     ) -> None:
         self._location = read_location(url)
         self._clock = clock
-        self._app_name = app_name
         self._lease_s = lease_s
         self._emit = emit
         self._connect_timeout_s = connect_timeout_s

@@ -33,7 +33,6 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_HEAD = Struct(">BHI")  # type, channel, size of the payload
 FRAME_OVERHEAD = 8  # bytes around a payload
 
-_METHOD = Struct(">HH")
 _TAG = Struct(">QB")
 _TAG_EXCHANGE = Struct(">QBB")  # and how long the name of the exchange is
 _GET_OK = Struct(">I")

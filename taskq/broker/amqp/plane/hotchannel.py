@@ -137,7 +137,7 @@ class HotChannel:
         For where the broker has more to give, so that nothing waits for the ack. Each one alone costs the broker a
         command, and a quorum queue a flush of its disk, which what is published next waits for.
         """
-        if self.gone is None and not self._closing:
+        if self.gone is None and not self._closing:  # as `over`, without a call for each job
             self._acks.finish(tag, most)
 
     def ack_now(self, tag: int) -> None:

@@ -20,7 +20,6 @@ _HEAD_SIZE = FRAME_HEAD.size
 _FEWEST = FRAME_OVERHEAD  # bytes of a frame without a payload
 _BEFORE_TUNING = 1 << 20  # bytes; the frames of a handshake are small
 _OTHER_PROTOCOL = b"AMQP"
-_CONNECTION = b"\x00\x0a"
 _BLOCKED, _UNBLOCKED, _CLOSE = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d", b"\x00\x0a\x00\x32"
 
 
