@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from taskq.tasks.arguments import Arguments
 from taskq.tasks.task import Task
 from taskq.wire.failure import describe
+from taskq.worker.forks import let_go_in_forks
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -53,7 +54,8 @@ class ProcessTaskError(Exception):
 def serve(pipe: Connection) -> None:
     """Run orders until the pipe ends."""
     for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _ignore)  # `SIG_IGN` would be inherited by every program that the task starts
+    let_go_in_forks(IGNORED)
     if HAS_MASKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
     threading.Thread(target=_end_with_worker, name="taskq-worker-watch", daemon=True).start()
@@ -67,6 +69,10 @@ def serve(pipe: Connection) -> None:
             pipe.send_bytes(answer)
         except OSError:  # the worker is gone
             return
+
+
+def _ignore(number: int, frame: object) -> None:
+    """Do nothing."""
 
 
 def _end_with_worker() -> None:

@@ -22,6 +22,7 @@ from taskq.errors import InvalidArguments, MessageTooLarge
 from taskq.tasks.context import Context, Running
 from taskq.tasks.control import Reject, Retry, Snooze
 from taskq.tasks.definition import TaskDefinition
+from taskq.tasks.duration import LONGEST_S
 from taskq.timelimits import TimeLimits
 from taskq.wire.dead import DeadReason
 from taskq.wire.failure import Failure, message_of
@@ -145,14 +146,19 @@ def _steered(error: BaseException) -> Outcome:
     A subclass that sets no usable time is an error like any other.
     """
     match _asked(error):
-        case Retry(after_s=int() | float() | None as after_s) as retry:
+        case Retry(after_s=after_s) as retry if after_s is None or _is_time(after_s):
             return RetryAsked(message_of(retry), after_s)
-        case Snooze(delay_s=int() | float() as delay_s):
+        case Snooze(delay_s=delay_s) if _is_time(delay_s):
             return SnoozeAsked(delay_s)
         case Reject() as reject:
             return Rejected(message_of(reject))
         case _:
             return Raised(error)
+
+
+def _is_time(wait_s: object) -> bool:
+    """Say whether a task can be put off by that; a subclass may have set anything."""
+    return isinstance(wait_s, int | float) and 0 <= wait_s <= LONGEST_S
 
 
 def _asked(error: BaseException) -> BaseException:
@@ -164,10 +170,15 @@ def _asked(error: BaseException) -> BaseException:
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for part in group.exceptions for leaf in _leaves(part)]
+    leaves: list[BaseException] = []
+    parts = [error]  # groups may be nested deeper than Python recurses
+    while parts:
+        part = parts.pop()
+        if isinstance(part, BaseExceptionGroup):
+            parts += reversed(cast("BaseExceptionGroup[BaseException]", part).exceptions)
+        else:
+            leaves.append(part)
+    return leaves
 
 
 async def execute(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     _Child = tuple[BaseProcess, Connection]
 
 
+_LOOK_S = 1.0  # how often to look whether a process that says nothing is still there
+
+
 class ProcessDied(Exception):
     """The process that ran a task ended before the task did."""
 
@@ -42,7 +45,7 @@ class Processes:
         order = pickle.dumps(Order(function.__module__, function.__qualname__, pickle.dumps(arguments)))
         child = self._take() or await self._started()
         process, pipe = child
-        exchange = start_thread(partial(_exchange, pipe, order), definition.name)
+        exchange = start_thread(partial(_exchange, process, pipe, order), definition.name)
         try:
             answer = await asyncio.shield(exchange)
         except (EOFError, OSError):
@@ -119,8 +122,11 @@ class Processes:
         return start_thread(join, "reap")
 
 
-def _exchange(pipe: Connection, order: bytes) -> Answer:
+def _exchange(process: BaseProcess, pipe: Connection, order: bytes) -> Answer:
     pipe.send_bytes(order)
+    while not pipe.poll(_LOOK_S):
+        if not process.is_alive() and not pipe.poll():
+            raise EOFError  # what the task has forked may hold the other end open
     answer: Answer = pickle.loads(pipe.recv_bytes())
     return answer
 

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from taskq.worker.forks import keep_in_forks, let_go_in_forks
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -21,9 +23,11 @@ def stop_on_signals(stop: Callable[[str], None]) -> Generator[None]:
         with _plain_handlers(loop, stop):
             yield
         return
+    let_go_in_forks(_SIGNALS)
     try:
         yield
     finally:
+        keep_in_forks(_SIGNALS)
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 

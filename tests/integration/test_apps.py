@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from pamqp import commands
 
-from taskq import Queue, RetryPolicy, TaskQ, UsageError
+from taskq import EnqueueManyFailed, Queue, RetryPolicy, TaskQ, UsageError
 from taskq.broker.amqp.broker import AmqpBroker
 from taskq.broker.amqp.ladder import way_out
 from taskq.clock import SystemClock
@@ -106,3 +106,22 @@ async def test_who_consumes_a_queue_again_restores_its_way_out_of_the_ladder_for
         await consuming.redeclare("work")
         await sending.publish(to("work", b"second", not_before=time.time() + 0.05), timeout_s=5)
         assert await catch.settled() == b"second"
+
+
+async def test_use_on_another_event_loop_is_refused_and_stores_nothing(amqp_url: str) -> None:
+    app = TaskQ("loops", url=amqp_url)
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app:
+        for use in (work.enqueue, work.submit, work.call):
+            with pytest.raises(UsageError, match="opened on another event loop"):
+                await asyncio.to_thread(asyncio.run, use())
+        await work.submit()  # now the reply queue is there
+        for use in (work.submit, work.call):
+            with pytest.raises(UsageError, match="opened on another event loop"):
+                await asyncio.to_thread(asyncio.run, use())
+        with pytest.raises(EnqueueManyFailed, match="opened on another event loop"):
+            await asyncio.to_thread(asyncio.run, app.enqueue_many([work.bind()]))
+        assert [state.ready for state in await app.queues()] == [1, 0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -72,3 +74,24 @@ def survive_signals() -> str:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(os.getpid(), number)
     return "still here"
+
+
+@router.task(run="process")
+def end_children() -> tuple[int, int | None]:
+    """Return how a program and a fork end that are told to, by SIGTERM."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    program.terminate()
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    fork.start()
+    fork.terminate()
+    fork.join(30)
+    return program.wait(30), fork.exitcode
+
+
+@router.task(run="process")
+def die_with_a_fork_left(left: str) -> None:
+    """Die while a process that was forked here lives on, and holds what this one had open."""
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    fork.start()
+    Path(left).write_text(str(fork.pid))
+    os.kill(os.getpid(), signal.SIGKILL)

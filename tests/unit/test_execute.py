@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from datetime import timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -277,11 +278,36 @@ async def test_wish_is_followed_whatever_its_reason_is_made_of(wanted: Exception
     assert await ran(work) == outcome
 
 
-async def test_wish_without_a_usable_time_is_an_error_of_the_task() -> None:
-    async def work() -> None:
-        raise Later
+class At(Retry):
+    def __init__(self, after_s: object) -> None:
+        self.after_s = after_s  # type: ignore[assignment]  # a header, say
 
-    assert isinstance(error_of(await ran(work)), Later)
+
+class In(Snooze):
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+
+
+@pytest.mark.parametrize(
+    "wanted", [Later(), At(nan), At(inf), At(-1.0), At("5"), At(1e300), In(nan), In(-inf), In(1e300)], ids=repr
+)
+async def test_wish_without_a_usable_time_is_an_error_of_the_task(wanted: Exception) -> None:
+    async def work() -> None:
+        raise wanted
+
+    assert error_of(await ran(work)) is wanted
+
+
+async def test_an_error_in_groups_deeper_than_python_recurses_is_an_error_of_the_task() -> None:
+    error: Exception = ValueError("no")
+    for _ in range(5_000):
+        error = ExceptionGroup("unhandled errors in a TaskGroup", [error])
+
+    async def work() -> None:
+        raise error
+
+    assert error_of(await ran(work)) is error
+    assert describe(error).type == "ExceptionGroup"
 
 
 @pytest.mark.parametrize(

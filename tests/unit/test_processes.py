@@ -195,6 +195,17 @@ async def test_process_ignores_the_signals_of_its_group(kept: Processes) -> None
     assert await run(kept, tasks.survive_signals) == "still here"
 
 
+async def test_what_a_process_task_starts_ends_by_the_signals_that_its_process_ignores(kept: Processes) -> None:
+    assert await run(kept, tasks.end_children) == (-signal.SIGTERM, -signal.SIGTERM)
+
+
+async def test_death_of_a_process_is_noticed_while_one_that_it_forked_lives(kept: Processes, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    with pytest.raises(ProcessDied, match="SIGKILL"):
+        await run(kept, tasks.die_with_a_fork_left, str(left))
+    os.kill(int(left.read_text()), signal.SIGKILL)
+
+
 async def test_signals_during_the_start_of_a_process_do_not_end_it(processes: Processes) -> None:
     before = set(multiprocessing.active_children())
     running = asyncio.create_task(run(processes, tasks.add, 1))

@@ -75,6 +75,7 @@ class AmqpBroker:
         self._consumers: list[AmqpConsumer | AmqpSubscription] = []
         self._inboxes: list[AmqpInbox] = []
         self._parts: _Parts | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(self)
         self.closed = False
 
@@ -94,6 +95,7 @@ class AmqpBroker:
             emit=self.emit,
             rng=self._rng,
         )
+        self._loop = asyncio.get_running_loop()
         self._parts = parts = _Parts(self, way, self._clock)
         try:
             await parts.publishing.start()
@@ -248,6 +250,11 @@ class AmqpBroker:
     def _open(self) -> _Parts:
         if self._parts is None:
             raise UsageError("the broker is not open, or not any more; use it inside 'async with'")
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "this broker was opened on another event loop; come back to that one with "
+                "asyncio.run_coroutine_threadsafe(…), or open an app of its own here"
+            )
         return self._parts
 
     async def _opened(self, consumer: AmqpConsumer | AmqpSubscription) -> None:
