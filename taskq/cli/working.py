@@ -136,7 +136,8 @@ def _leave_in_time(status: Status, ended: threading.Event) -> None:
     if ended.wait(_EXIT_S):
         return
     names = ", ".join(each.name for each in threading.enumerate() if not each.daemon and each.name != "MainThread")
-    say(f"the exit was held for {_EXIT_S:g} s by threads that do not end ({names}); they are left behind")
+    what = f"threads that do not end ({names})" if names else "coroutines that swallow their cancellation"
+    say(f"the exit was held for {_EXIT_S:g} s by {what}; they are left behind")
     _leave_at_once(status)
 
 

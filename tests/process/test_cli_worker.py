@@ -62,6 +62,18 @@ def test_a_thread_that_a_task_began_itself_does_not_hold_the_exit(shop: CommandL
     assert "held for 5 s by threads that do not end (" in worker.log
 
 
+def test_a_coroutine_that_a_task_began_and_that_swallows_its_cancellation_does_not_hold_the_exit(
+    shop: CommandLine,
+) -> None:
+    worker = shop.start_worker("--grace", "0")
+    shop.enqueue("hang_beside", "stuck")
+    worker.until((shop.folder / "hanging").exists, "it runs")
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
+    assert [event["task"] for event in worker.events("JobHandedBack")] == ["hang_beside"]
+    assert "held for 5 s by coroutines that swallow their cancellation;" in worker.log
+
+
 def test_a_start_that_hangs_can_be_stopped(shop: CommandLine) -> None:
     (shop.folder / "slow_start.py").write_text(
         "import asyncio\n"

@@ -23,6 +23,7 @@ from taskq import TaskQ
 
 SHOP = """
 import asyncio, os, time
+from contextlib import suppress
 from pathlib import Path
 from taskq import Context, Fixed, RetryPolicy, TaskQ
 
@@ -56,6 +57,18 @@ def hang() -> None:
 async def hang_in_pool() -> None:
     Path("hanging").touch()
     await asyncio.to_thread(time.sleep, 1000)
+
+async def swallow() -> None:
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+
+@app.task(queue="stuck")
+async def hang_beside() -> None:
+    beside = asyncio.create_task(swallow())
+    Path("hanging").touch()
+    await asyncio.sleep(1000)
+    await beside
 
 @app.task(context=True)
 async def who(ctx: Context) -> tuple[str, int, str]:
