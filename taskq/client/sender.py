@@ -25,8 +25,7 @@ from taskq.wire.message import check_size
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """What a sender keeps to. Times are seconds, sizes bytes."""
 
     publish_timeout_s: float

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskq import lifecycle as life
 from taskq.observability.safetext import one_line, printable
@@ -24,8 +23,7 @@ USUAL_LEVELS: Mapping[type[life.Event], int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A log line. ``fields`` go beside the text where lines are JSON."""
 
     level: int

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext,
 from dataclasses import dataclass
 from functools import partial
 from os import getpid
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskq.broker.protocol import Consumer, Delivery
 from taskq.errors import BrokerUnreachable
@@ -29,8 +29,7 @@ _CUT_S = 5.0  # how long executions have to hand their job back after they were 
 _BURST_POLL_S = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
+class WorkerOptions(NamedTuple):
     """How a worker runs. ``burst``: end when its queues are empty. ``max_jobs``: end after so many executions.
 
     At the limit it takes no more jobs and ends when the running ones have; those on their way to it by then still run.

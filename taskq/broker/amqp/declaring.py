@@ -15,7 +15,7 @@ again one by one, to see which it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pamqp import commands
 from pamqp.base import Frame
@@ -55,8 +55,7 @@ _Place = tuple[type[_Spec], str]
 _Answer = Frame | Got | ChannelGone
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """``ready``: messages that wait in a queue. ``consumers``: open ones of all processes."""
 
     ready: int
@@ -230,8 +229,7 @@ class Declarer:
         return QueueMismatch(spec.name, probe.differences) if probe.differences else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What is to exist. ``ours``: what is made where it is missing; ``others``: what has to be there."""
 
     ours: dict[_Place, _Spec]

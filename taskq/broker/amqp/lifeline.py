@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from taskq.broker.amqp.faults import is_final
 from taskq.broker.amqp.link import Link
@@ -30,8 +30,7 @@ _LONGEST_PAUSE_S = 0.8
 _LONGEST_TRY_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Way(NamedTuple):
     """How to get to the broker. Times are seconds; ``program`` is shown by the broker with each connection."""
 
     location: Location

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from taskq.broker.amqp.topology import Argument, ExchangeSpec, QueueSpec
 from taskq.errors import ExchangeMismatch
@@ -35,8 +35,7 @@ class Untold(Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(NamedTuple):
     """An argument that differs. ``present``: the values that the broker's may be, the likeliest first.
 
     ``received``: ours as the broker repeats it, ``None`` also when it does not.
