@@ -34,8 +34,6 @@ from taskq.wire.message import Message
 from taskq.wire.reply import Cancelled, Expired, Failed, Reply, Returned, read_reply
 
 T = TypeVar("T")
-LATENESS_S = 0.02
-"""What takes no longer than that counts as no time: waits of one length share a place in a table of deadlines."""
 
 
 class _TimedOut:
@@ -225,13 +223,11 @@ class ReplyInbox:
             raise UsageError(f"job {job_id!r} is being waited for already; give each job an id of its own")
 
     def expect(
-        self, job_id: str, definition: TaskDefinition, timeout_s: float, since: float | None = None
+        self, job_id: str, definition: TaskDefinition, timeout_s: float, left_s: float | None = None
     ) -> PendingResult[object]:
-        """Register a wait that began at ``since`` (the loop's time), or begins now. Raises as :meth:`check` does."""
+        """Register a wait of ``timeout_s``, of which ``left_s`` are left. Raises as :meth:`check` does."""
         self.check(job_id)
-        late_s = 0.0 if since is None else asyncio.get_running_loop().time() - since
-        # Waits of one length share a place in the table of limits; nearly all begin when they are registered.
-        left_s = timeout_s if late_s < LATENESS_S else timeout_s - late_s
+        left_s = timeout_s if left_s is None else left_s
         pending: PendingResult[object] = PendingResult(self, job_id, definition, timeout_s, left_s)
         self._pending[job_id] = pending
         return pending

@@ -1,7 +1,9 @@
 """An app on RabbitMQ, from declaring to dead letters, where it differs from one on a file."""
 
 import asyncio
+import os
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -125,3 +127,25 @@ async def test_use_on_another_event_loop_is_refused_and_stores_nothing(amqp_url:
         with pytest.raises(EnqueueManyFailed, match="opened on another event loop"):
             await asyncio.to_thread(asyncio.run, app.enqueue_many([work.bind()]))
         assert [state.ready for state in await app.queues()] == [1, 0]
+
+
+async def test_a_forked_child_cannot_use_the_app_of_its_parent(amqp_url: str) -> None:
+    app = TaskQ("forks", url=amqp_url)
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that forking with threads is dangerous is the point
+            pid = os.fork()
+        if pid == 0:
+            try:
+                work.enqueue().send(None)
+            except UsageError as error:
+                os._exit(42 if "before the process was forked" in str(error) else 1)
+            finally:
+                os._exit(2)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 42
+        assert [state.ready for state in await app.queues()] == [0, 0]

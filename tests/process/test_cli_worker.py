@@ -52,26 +52,21 @@ def test_a_thread_that_never_ends_does_not_hold_the_exit(shop: CommandLine) -> N
     assert worker.events("WorkerStopped")[0]["threads"] == 1
 
 
-def test_a_thread_that_a_task_began_itself_does_not_hold_the_exit(shop: CommandLine) -> None:
+@pytest.mark.parametrize(
+    ("task", "held_by"),
+    [
+        ("hang_in_pool", "threads that do not end ("),
+        ("hang_beside", "coroutines that swallow their cancellation;"),
+    ],
+)
+def test_what_a_task_began_itself_does_not_hold_the_exit(shop: CommandLine, task: str, held_by: str) -> None:
     worker = shop.start_worker("--grace", "0")
-    shop.enqueue("hang_in_pool", "stuck")
-    worker.until((shop.folder / "hanging").exists, "the thread runs")
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
-    assert [event["task"] for event in worker.events("JobHandedBack")] == ["hang_in_pool"]
-    assert "held for 5 s by threads that do not end (" in worker.log
-
-
-def test_a_coroutine_that_a_task_began_and_that_swallows_its_cancellation_does_not_hold_the_exit(
-    shop: CommandLine,
-) -> None:
-    worker = shop.start_worker("--grace", "0")
-    shop.enqueue("hang_beside", "stuck")
+    shop.enqueue(task, "stuck")
     worker.until((shop.folder / "hanging").exists, "it runs")
     worker.send(signal.SIGTERM)
     assert worker.ended() == 0
-    assert [event["task"] for event in worker.events("JobHandedBack")] == ["hang_beside"]
-    assert "held for 5 s by coroutines that swallow their cancellation;" in worker.log
+    assert [event["task"] for event in worker.events("JobHandedBack")] == [task]
+    assert f"held for 5 s by {held_by}" in worker.log
 
 
 def test_a_start_that_hangs_can_be_stopped(shop: CommandLine) -> None:

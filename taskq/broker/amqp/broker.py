@@ -25,6 +25,7 @@ from taskq.broker.amqp.plane.hotchannel import HotChannel
 from taskq.broker.amqp.publisher import Publisher
 from taskq.broker.amqp.restorer import Restorer
 from taskq.broker.amqp.subscription import AmqpSubscription
+from taskq.broker.home import Home
 from taskq.broker.names import dead_queue
 from taskq.broker.protocol import Delivery, Outgoing
 from taskq.clock import Clock
@@ -75,7 +76,6 @@ class AmqpBroker:
         self._consumers: list[AmqpConsumer | AmqpSubscription] = []
         self._inboxes: list[AmqpInbox] = []
         self._parts: _Parts | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(self)
         self.closed = False
 
@@ -95,7 +95,6 @@ class AmqpBroker:
             emit=self.emit,
             rng=self._rng,
         )
-        self._loop = asyncio.get_running_loop()
         self._parts = parts = _Parts(self, way, self._clock)
         try:
             await parts.publishing.start()
@@ -250,11 +249,7 @@ class AmqpBroker:
     def _open(self) -> _Parts:
         if self._parts is None:
             raise UsageError("the broker is not open, or not any more; use it inside 'async with'")
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError(
-                "this broker was opened on another event loop; come back to that one with "
-                "asyncio.run_coroutine_threadsafe(…), or open an app of its own here"
-            )
+        self._parts.home.check()
         return self._parts
 
     async def _opened(self, consumer: AmqpConsumer | AmqpSubscription) -> None:
@@ -276,6 +271,7 @@ class _Parts:
     """What exists only while the broker is open."""
 
     def __init__(self, broker: AmqpBroker, way: Way, clock: Clock) -> None:
+        self.home = Home()
         self.publishing = Lifeline(way, "publish", self._changed)
         self.consuming = Lifeline(way, "consume")
         self.declarer = Declarer(broker.open_channel, label=broker.label)

@@ -84,16 +84,17 @@ class ReplyQueue:
             self._broker.emit(ConsumerResumed(queue=self.name))
 
     async def _mended(self) -> bool:
-        link = await self._broker.lifeline.link()
-        silence = asyncio.get_running_loop().call_later(_SILENCE_S, self._homeless)
         try:
-            await self._opened(link)
+            link = await self._broker.lifeline.link()
+            silence = asyncio.get_running_loop().call_later(_SILENCE_S, self._homeless)
+            try:
+                await self._opened(link)
+            finally:
+                silence.cancel()
         except BrokerError as error:
             if _is_about_its_node(error):
                 self._homeless()
             return False
-        finally:
-            silence.cancel()
         return not self._broken.is_set()
 
     async def _opened(self, link: Link) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from typing import Any, TypeVar
 
+from taskq.broker.home import Home
 from taskq.broker.sqlite.engine import Engine
 from taskq.broker.sqlite.operation import Operation
 from taskq.errors import BrokerBlocked, BrokerError, PublishUnconfirmed, UsageError
@@ -27,8 +27,8 @@ class Submitter:
         self.closed = False
         self._engine = engine
         self._label = label
-        self._loop = asyncio.get_running_loop()
-        self._pid = os.getpid()
+        self._home = Home()
+        self._loop = self._home.loop
         self._turn: list[Operation[Any]] = []
         self._last: list[Operation[Any]] = []
         self._open: dict[Operation[Any], None] = {}  # in the order of their submission
@@ -68,16 +68,7 @@ class Submitter:
 
     def check_usable(self) -> None:
         """Raise :class:`UsageError` where nothing may be submitted."""
-        if os.getpid() != self._pid:
-            raise UsageError(
-                "this broker was opened before the process was forked; open the app in the child instead of using "
-                "its parent's"
-            )
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError(
-                "this broker was opened on another event loop; come back to that one with "
-                "asyncio.run_coroutine_threadsafe(…), or open an app of its own here"
-            )
+        self._home.check()
         if self.closed:
             raise UsageError("this broker is closed; use it inside its `async with`")
 

@@ -9,6 +9,7 @@ from pamqp import commands
 
 from taskq.broker.amqp import replyqueue
 from taskq.broker.amqp.inbox import AmqpInbox
+from taskq.broker.amqp.link import Link
 from taskq.errors import AccessRefused, BrokerUnreachable
 from taskq.lifecycle import ConsumerInterrupted, ConsumerResumed
 from taskq.wire.message import Message
@@ -107,6 +108,25 @@ async def test_a_queue_that_the_broker_is_silent_about_is_taken_for_one_whose_no
         following.say(*delivery(1, b"reply"), channel=asked)
         assert len(got) == 1
         assert broker.kinds() == [ConsumerInterrupted, ConsumerResumed, ConsumerResumed]
+
+
+async def test_a_connection_that_cannot_be_had_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with reading() as (broker, _, inbox, _):
+        tries, link = [0], broker.line.link
+
+        async def refusing() -> Link:
+            tries[0] += 1
+            if tries[0] == 1:
+                raise BrokerUnreachable("not now")
+            return await link()
+
+        monkeypatch.setattr(broker.line, "link", refusing)
+        following = Peer()
+        broker.line.lose()
+        broker.line.connect(following)
+        await until(lambda: broker.kinds() == [ConsumerInterrupted, ConsumerResumed])
+        assert [sent.queue for sent in following.of(Consume)] == [inbox.address]
+        assert tries == [2]
 
 
 async def test_when_there_is_no_other_queue_either_it_is_tried_again() -> None:
