@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
+from taskq.errors import DeclarationError
+
 Kind = TypeVar("Kind", bound="Event")
 
 
@@ -362,6 +364,17 @@ class Emitter:
         """
         self._listeners.append(_Listening(kind, listener, unless))
         self._by_type.clear()
+
+    def decorator(self, kind: type[Kind]) -> Callable[[Callable[[Kind], Any]], Callable[[Kind], Any]]:
+        """Return what has a function listen to ``kind``. Raises :class:`DeclarationError` for what is no event."""
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise DeclarationError(f"@app.on({kind!r}): name the event to listen to, as in @app.on(JobDead)")
+
+        def add(listener: Callable[[Kind], Any]) -> Callable[[Kind], Any]:
+            self.on(kind, listener)
+            return listener
+
+        return add
 
     @contextmanager
     def listening(self, kind: type[Kind], listener: Callable[[Kind], Any]) -> Generator[None]:

@@ -134,14 +134,10 @@ class TaskQ(Generic[S]):
     def on(self, kind: type[E]) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
         """Listen to a lifecycle event and its subclasses, with a function or a coroutine function.
 
-        A listener that raises is reported as :class:`taskq.lifecycle.HookFailed` and disturbs nothing else.
+        A listener that raises is reported as :class:`taskq.lifecycle.HookFailed`, and disturbs nothing else. Raises
+        :class:`DeclarationError` when ``kind`` is no event.
         """
-
-        def add(listener: Callable[[E], Any]) -> Callable[[E], Any]:
-            self.emitter.on(kind, listener)
-            return listener
-
-        return add
+        return self.emitter.decorator(kind)
 
     def registry(self, settings: Settings | None = None) -> Registry:
         """Return all that is declared, with the defaults that hold. Raises :class:`DeclarationError` for clashes."""

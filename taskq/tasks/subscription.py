@@ -139,11 +139,22 @@ class SubscriptionDecorator(Protocol[T]):
 def selected(
     exchange: str, keys: tuple[str, ...], headers: Mapping[str, HeaderValue] | None, match: Match, *, queue: str = ""
 ) -> tuple[Binding, ...]:
-    """Return the bindings that a caller asks for, not yet checked: one for each key, and one without any."""
+    """Return the bindings that a caller asks for: one for each key, and one without any.
+
+    Raises :class:`DeclarationError` for a key that is no text; the rest is not yet checked.
+    """
+    for key in keys:
+        _check_key(exchange, key)
     wanted = dict.fromkeys(keys) if keys else {"": None}
     return tuple(
         Binding(exchange=exchange, queue=queue, key=key, headers=dict(headers or {}), match=match) for key in wanted
     )
+
+
+def _check_key(exchange: str, key: object) -> None:
+    if not isinstance(key, str):
+        how = "; write @….subscribe() above it, with the parentheses" if callable(key) else ""
+        raise DeclarationError(f"exchange {exchange!r}: {key!r} is no routing key{how}")
 
 
 def _bound(selections: tuple[Binding, ...], queue: str) -> tuple[Binding, ...]:

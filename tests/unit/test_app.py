@@ -246,3 +246,9 @@ async def test_default_of_a_queue_may_be_declared_after_it_and_elsewhere() -> No
     app.include(router)
     async with app:
         assert "rpc" in {state.name for state in await app.queues()}
+
+
+@pytest.mark.parametrize("kind", [ValueError, print, "JobDead"])
+def test_a_listener_to_what_is_no_lifecycle_event_is_refused(kind: Any) -> None:
+    with pytest.raises(DeclarationError, match="name the event to listen to, as in"):
+        TaskQ("shop").on(kind)

@@ -112,6 +112,14 @@ def test_a_function_that_takes_something_else_is_refused(function: Any) -> None:
         exchange.subscribe()(function)
 
 
+def test_a_subscribe_without_parentheses_and_a_key_that_is_no_text_are_refused() -> None:
+    exchange = Router().exchange("logs", kind="topic", payload=Line)
+    with pytest.raises(DeclarationError, match=r"exchange 'logs': <function .* with the parentheses"):
+        exchange.subscribe(on_line)  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match=r"exchange 'logs': 5 is no routing key$"):
+        exchange.subscribe(5)  # type: ignore[arg-type]
+
+
 def test_what_is_no_function_and_a_generator_are_refused() -> None:
     exchange = Router().exchange("logs", kind="fanout", payload=Line)
     with pytest.raises(DeclarationError, match="is no function"):
